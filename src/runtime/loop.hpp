@@ -1,0 +1,98 @@
+#pragma once
+
+#include <sys/uio.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "base/time.hpp"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace sluice::runtime {
+
+/// Readiness of a descriptor, edge-triggered: handle it until the socket says would_block.
+struct io_ready {
+  bool readable;
+  bool writable;
+  bool hangup;  ///< EPOLLHUP, EPOLLERR or EPOLLRDHUP: read to learn what it was
+};
+
+class io_handler {
+ public:
+  virtual void on_io(io_ready ready) = 0;
+
+ protected:
+  ~io_handler() = default;
+};
+
+class loop;
+
+/// A deadline of one owner. Destroying it cancels it. Loop thread only. An armed timer costs one heap entry.
+class timer {
+ public:
+  timer(loop& l, std::function<void()> fire);
+  ~timer();
+  timer(const timer&) = delete;
+  timer& operator=(const timer&) = delete;
+  void arm_at(base::time_point when);  ///< re-arms; base::never cancels
+  void arm_after(base::duration delay);
+  void cancel();
+  bool armed() const { return index_ != SIZE_MAX; }
+
+ private:
+  friend class loop;
+  loop& loop_;
+  std::function<void()> fire_;
+  base::time_point when_ = base::never;
+  size_t index_ = SIZE_MAX;  // in the loop's heap
+};
+
+/// One thread's event loop: an Asio io_context (timers, resolver, HTTP, signals) with an edge-triggered epoll set of its own nested
+/// in it for the hot sockets, so that a wake-up costs one epoll_wait and no epoll_ctl (docs/adr/0002). All members are for the loop's
+/// thread, except post() and stop().
+class loop {
+ public:
+  loop();
+  ~loop();
+  loop(const loop&) = delete;
+  loop& operator=(const loop&) = delete;
+
+  /// Monotonic time, read once per wake-up (refresh() reads it anew).
+  base::time_point now() const { return now_; }
+  base::time_point refresh();
+  static base::time_point monotonic_now();
+
+  /// Runs `task` on the loop's thread, soon. Any thread. Tasks of one posting thread run in the order of posting. A loop that has
+  /// stopped destroys them unrun.
+  void post(std::function<void()> task);
+  /// Runs `task` on this thread after the present batch of events, before the loop sleeps; if asked again from within, in the next
+  /// batch. Used to write once for many reads.
+  void defer(std::function<void()> task);
+
+  /// Hands readiness of `fd` to `handler`, edge-triggered for both directions, until unwatch(). After unwatch() returns the
+  /// handler is not called again, not even for events already fetched.
+  void watch(int fd, io_handler& handler);
+  void unwatch(int fd, io_handler& handler);
+
+  void run();   ///< until stop()
+  void stop();  ///< any thread
+  boost::asio::io_context& context();
+
+  /// A buffer for one read, shared by all sockets of this loop: its bytes are valid until the handler returns.
+  static constexpr size_t read_buffer_size = 64 * 1024;
+  uint8_t* read_buffer() { return read_buffer_.get(); }
+
+ private:
+  friend class timer;
+  struct impl;
+  std::unique_ptr<impl> impl_;
+  std::unique_ptr<uint8_t[]> read_buffer_;
+  base::time_point now_;
+};
+
+}  // namespace sluice::runtime

@@ -1,0 +1,115 @@
+#pragma once
+
+#include <sys/uio.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/buffer.hpp"
+#include "base/endpoint.hpp"
+#include "base/result.hpp"
+#include "base/time.hpp"
+#include "runtime/loop.hpp"
+
+namespace sluice::runtime {
+
+enum class io_status : uint8_t { ok, would_block, closed /* FIN */, failed /* RST or another errno */ };
+
+struct io_result {
+  io_status status;
+  size_t bytes = 0;  ///< moved; may be less than asked
+  int error = 0;     ///< errno when failed
+};
+
+/// A connected, non-blocking TCP socket with TCP_NODELAY. Owns the descriptor. No buffers of its own.
+class tcp_stream {
+ public:
+  tcp_stream() = default;
+  explicit tcp_stream(int fd) : fd_(fd) {}
+  tcp_stream(tcp_stream&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  tcp_stream& operator=(tcp_stream&& other) noexcept;
+  ~tcp_stream() { close(); }
+
+  bool is_open() const { return fd_ >= 0; }
+  int fd() const { return fd_; }
+  io_result read(uint8_t* into, size_t size);
+  io_result write(base::bytes_view bytes);
+  /// One gathered write; at most IOV_MAX parts are taken.
+  io_result write(std::span<const iovec> parts);
+
+  void close();  ///< FIN (or RST if unread data waits, as the kernel does)
+  void abort();  ///< RST: SO_LINGER 0
+  void shutdown_write();
+  base::endpoint local() const;
+  base::endpoint remote() const;
+
+  /// Bounds what a peer that does not read can hold in the kernel: SO_SNDBUF cap and TCP_NOTSENT_LOWAT, in bytes.
+  void limit_send_memory(int sndbuf_bytes, int notsent_bytes);
+  /// Backstop for blackholed peers: TCP_USER_TIMEOUT and keepalive.
+  void set_backstop(base::duration user_timeout, base::duration keepalive_idle);
+
+ private:
+  int fd_ = -1;
+};
+
+/// Listens on one endpoint. With `share_port` further acceptors (one per shard) may bind the same port by SO_REUSEPORT: the first of a
+/// process must be opened by bind_exclusive_probe() so that a second process is refused.
+struct listen_options {
+  bool share_port = false;
+  int backlog = 4096;
+};
+
+class tcp_acceptor final : io_handler {
+ public:
+  using on_accept = std::function<void(tcp_stream stream, const base::endpoint& peer)>;
+  /// Binds and listens; port 0 takes one from the kernel. Error reasons: address_in_use, cannot_bind.
+  static base::result<std::unique_ptr<tcp_acceptor>> open(loop& l, const base::endpoint& at, listen_options options,
+                                                          on_accept accept);
+  ~tcp_acceptor();
+  base::endpoint local() const { return local_; }
+  /// Stops accepting; connections that wait in the backlog are refused by the kernel.
+  void close();
+  /// Called with errno when accept() fails for a reason of ours (EMFILE, ENFILE, ENOMEM, ENOBUFS); accepting pauses 100 ms.
+  std::function<void(int error)> on_resource_error;
+
+ private:
+  tcp_acceptor(loop& l, int fd, on_accept accept);
+  void on_io(io_ready ready) override;
+  loop& loop_;
+  int fd_;
+  base::endpoint local_;
+  on_accept accept_;
+  timer retry_;
+};
+
+/// Checks that nobody listens on `at`, by binding it for a moment without SO_REUSEPORT, and returns the endpoint with its real port
+/// reserved: keep the returned descriptor open (bound, SO_REUSEPORT set after the check, not listening) while acceptors share the port.
+base::result<std::pair<base::endpoint, int>> reserve_port(const base::endpoint& at);
+
+/// One attempt to connect. Destroying it cancels it; `done` is called once, never from within start(). Error reasons: refused, timeout,
+/// unreachable, resources.
+class tcp_connector final : io_handler {
+ public:
+  using on_done = std::function<void(base::result<tcp_stream>)>;
+  tcp_connector(loop& l, const base::endpoint& to, base::duration timeout, on_done done);
+  ~tcp_connector();
+
+ private:
+  void on_io(io_ready ready) override;
+  void finish(base::result<tcp_stream> outcome);
+  loop& loop_;
+  int fd_ = -1;
+  on_done done_;
+  timer timeout_;
+};
+
+/// Resolves a host name (or returns the address it is) off the loop's thread. Loop thread; `done` is never called from within.
+/// Error reason: no_such_host.
+void resolve(loop& l, const std::string& host, uint16_t port,
+             std::function<void(base::result<std::vector<base::endpoint>>)> done);
+
+}  // namespace sluice::runtime
