@@ -23,7 +23,6 @@ struct client_request {
   amf0::value arguments;
   std::vector<uint8_t> prefix;         ///< raw bytes before C0 (SRS's 0xF3 client address), or empty
   double play_start = -2, play_duration = -1;
-  bool deliver_raw = false;  ///< play only: after Play.Start hand over bytes instead of messages, see handed_over()
 };
 
 /// The server answered connect; carries its information object (to see a Sluice origin's `sluice` member).
