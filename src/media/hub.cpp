@@ -1,0 +1,190 @@
+#include "media/hub.hpp"
+
+#include <algorithm>
+
+#include "media/reader.hpp"
+
+namespace sluice::media {
+namespace {
+
+constexpr size_t headers_max = 16;
+// Where no keyframe can be waited for (audio only, or video that never sends one) a newcomer starts at a mark made this often.
+constexpr base::duration mark_interval = std::chrono::seconds(1);
+constexpr base::duration keyframe_patience = std::chrono::seconds(10);
+
+uint32_t to_ms(base::duration d) {
+  return static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(d).count());
+}
+
+}  // namespace
+
+hub::hub(const hub_limits& limits, hub_driver& driver)
+    : limits_(limits), driver_(driver), headers_(std::make_shared<header_set>()) {}
+
+hub::~hub() = default;
+
+void hub::begin_source(base::time_point now) {
+  live_ = true;
+  source_since_ = now;
+  has_video_ = false;
+  joins_.clear();
+  headers_ = std::make_shared<header_set>();
+  const bool seen = !readers_.empty() && end() > 0;
+  rebase_pending_ = seen;
+  if (!seen) {
+    offset_ = 0;
+    trim();
+  }
+}
+
+void hub::end_source() { live_ = false; }
+
+void hub::append(rtmp::message msg, base::time_point now) {
+  const uint32_t original = msg.timestamp;
+  frame f = make_frame(std::move(msg), original + offset_, now, limits_.strip_set_data_frame);
+  const bool media = f.type == rtmp::audio || f.type == rtmp::video;
+  if (rebase_pending_) {
+    // The new source counts from a zero of its own; players have seen the old one's. The timeline goes on by the time that passed.
+    const bool fixes_offset = media && !f.header;
+    if (fixes_offset) {
+      offset_ = last_timestamp_ + std::max(1u, to_ms(now - last_arrival_)) - original;
+      rebase_pending_ = false;
+    }
+    const uint32_t timestamp = fixes_offset ? original + offset_ : last_timestamp_;
+    f = make_frame({timestamp, f.type, 0, 0, f.body()}, timestamp, now, false);
+  }
+  if (media && !rebase_pending_) {
+    last_timestamp_ = f.timestamp;
+    last_arrival_ = now;
+  }
+  push(std::move(f));
+}
+
+void hub::append_replica(const frame& f, uint64_t number) {
+  if (number < end()) return;  // seen already
+  if (number > end()) {
+    // A hole, made by the home hub's limits: what came before is of no use to a decoder any more.
+    while (!frames_.empty()) pop_front();
+    first_ = flushed_ = number;
+  }
+  live_ = true;
+  last_arrival_ = f.arrival;
+  last_timestamp_ = f.timestamp;
+  push(f);
+}
+
+void hub::adopt_headers(std::shared_ptr<const header_set> headers) { headers_ = std::move(headers); }
+
+void hub::push(frame f) {
+  if (f.header) note_header(f);
+  note_join(f, end());
+  bytes_ += f.wire.size();
+  frames_.push_back(std::move(f));
+  // The bound holds at all times, not only after a flush: a source that outruns the driver must not grow the log.
+  while (bytes_ > limits_.bytes_max && frames_.size() > 1) {
+    ++evicted_;
+    pop_front();
+  }
+  if (!std::exchange(pending_, true)) driver_.on_frames_pending(*this);
+}
+
+void hub::note_header(const frame& f) {
+  auto next = std::make_shared<header_set>(*headers_);
+  const auto same = std::find_if(next->begin(), next->end(), [&](const frame& h) { return h.header_slot == f.header_slot; });
+  if (same != next->end()) {
+    *same = f;
+  } else if (next->size() < headers_max) {
+    // Metadata first: players read codec hints from it before any sequence header.
+    next->insert(f.type == rtmp::data_amf0 || f.type == rtmp::data_amf3 ? next->begin() : next->end(), f);
+  }
+  headers_ = std::move(next);
+}
+
+void hub::note_join(const frame& f, uint64_t number) {
+  if (f.type == rtmp::video && !f.header) has_video_ = true;
+  bool join = f.keyframe;
+  if (!join && f.type == rtmp::audio && !f.header) {
+    const bool hopeless = !has_video_ || (joins_.empty() ? f.arrival - source_since_ >= keyframe_patience
+                                                         : f.arrival - joins_.back().arrival >= limits_.age_max);
+    join = hopeless && (joins_.empty() || f.arrival - joins_.back().arrival >= mark_interval);
+  }
+  if (join) joins_.push_back({number, f.timestamp, f.arrival, headers_});
+}
+
+const join_point* hub::newest_join() const {
+  // Only what has been flushed can be read: a newer join point comes with the next flush.
+  for (auto j = joins_.rbegin(); j != joins_.rend(); ++j)
+    if (j->number < flushed_) return &*j;
+  return nullptr;
+}
+
+const join_point* hub::join_at_or_after(uint64_t number) const {
+  for (const auto& j : joins_)
+    if (j.number >= number) return j.number < flushed_ ? &j : nullptr;
+  return nullptr;
+}
+
+bool hub::flush(size_t readers_max) {
+  if (flush_at_ == 0) {
+    flushed_ = end();
+    pending_ = false;
+  }
+  for (size_t n = 0; flush_at_ < readers_.size(); ++n) {
+    if (n == readers_max) return false;
+    readers_[flush_at_++]->owner_.on_frames();
+  }
+  flush_at_ = 0;
+  trim();
+  return true;
+}
+
+void hub::trim() {
+  uint64_t floor = flushed_;
+  if (limits_.gop_cache && !joins_.empty()) floor = std::min(floor, joins_.back().number);
+  if (limits_.retain > base::duration::zero() && !joins_.empty()) {
+    auto j = joins_.rbegin();
+    while (std::next(j) != joins_.rend() && joins_.back().arrival - j->arrival < limits_.retain) ++j;
+    floor = std::min(floor, j->number);
+  }
+  uint64_t slowest = floor;
+  for (const reader* r : readers_)
+    if (!r->waiting_) slowest = std::min(slowest, r->cursor_ + (r->offset_ > 0 ? 1 : 0));
+  const auto newest = frames_.empty() ? base::time_point{} : frames_.back().arrival;
+  while (!frames_.empty()) {
+    const auto age = newest - frames_.front().arrival;
+    const bool lagged_for = first_ >= slowest && age <= limits_.lag_max;
+    if (first_ >= floor ? age <= limits_.age_max + limits_.retain : lagged_for) break;
+    if (first_ >= floor) ++evicted_;
+    pop_front();
+  }
+}
+
+void hub::pop_front() {
+  bytes_ -= frames_.front().wire.size();
+  frames_.pop_front();
+  ++first_;
+  if (flushed_ < first_) flushed_ = first_;
+  while (!joins_.empty() && joins_.front().number < first_) joins_.pop_front();
+}
+
+void hub::attach(reader& r) {
+  r.slot_ = readers_.size();
+  readers_.push_back(&r);
+}
+
+void hub::detach(reader& r) {
+  // Readers leave during a flush too: keep those already shown in front of flush_at_, without a hole.
+  size_t hole = r.slot_;
+  const auto move_to_hole = [&](size_t from) {
+    readers_[hole] = readers_[from];
+    readers_[hole]->slot_ = hole;
+    hole = from;
+  };
+  if (hole < flush_at_) {
+    move_to_hole(--flush_at_);
+  }
+  move_to_hole(readers_.size() - 1);
+  readers_.pop_back();
+}
+
+}  // namespace sluice::media

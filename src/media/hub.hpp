@@ -1,0 +1,118 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "base/time.hpp"
+#include "media/frame.hpp"
+
+namespace sluice::media {
+
+struct hub_limits {
+  bool gop_cache = true;                                 ///< keep the newest GOP for late joiners
+  size_t bytes_max = 16u << 20;                           ///< of the whole log; over it the oldest frames go
+  base::duration age_max = std::chrono::seconds(20);      ///< of the oldest frame kept for the GOP cache
+  base::duration lag_max = std::chrono::seconds(10);      ///< how far a reader may fall behind before it is moved on
+  base::duration retain = base::duration::zero();         ///< keep whole GOPs that cover at least this much before the newest one
+  bool strip_set_data_frame = true;                       ///< false where the consumer is another server's ingest
+};
+
+class reader;
+class hub;
+
+/// Told once when a hub has frames that its readers have not been shown: the driver calls flush() soon, or after a merge delay.
+class hub_driver {
+ public:
+  virtual void on_frames_pending(hub& h) = 0;
+
+ protected:
+  ~hub_driver() = default;
+};
+
+/// Headers in force from some frame on: metadata, then one sequence header per track.
+using header_set = std::vector<frame>;
+
+/// A frame at which a newcomer may start.
+struct join_point {
+  uint64_t number;
+  uint32_t timestamp;
+  base::time_point arrival;
+  std::shared_ptr<const header_set> headers;
+};
+
+/// One stream: a log of numbered frames, fed by one source at a time (a publisher, a pull, the next source after a fail-over), read by any
+/// number of readers. One thread.
+class hub {
+ public:
+  hub(const hub_limits& limits, hub_driver& driver);
+  ~hub();
+  hub(const hub&) = delete;
+  hub& operator=(const hub&) = delete;
+
+  // -- the source's side
+  /// A new source: its frames continue the timeline of the old one if readers saw that (timestamps go on from the last one by the time
+  /// that passed), else the timeline is its own. Headers and join points of the old source are forgotten.
+  void begin_source(base::time_point now);
+  /// One message, in order. `now` is its arrival.
+  void append(rtmp::message msg, base::time_point now);
+  /// A frame of another hub (the same stream on another thread): kept as it is, with that hub's number.
+  void append_replica(const frame& f, uint64_t number);
+  /// For a replica: the headers in force before the first frame that will be appended.
+  void adopt_headers(std::shared_ptr<const header_set> headers);
+  void end_source();
+  bool live() const { return live_; }
+  base::time_point last_arrival() const { return last_arrival_; }
+
+  // -- the readers' side
+  uint64_t begin() const { return first_; }
+  uint64_t end() const { return first_ + frames_.size(); }
+  const frame& at(uint64_t number) const { return frames_[static_cast<size_t>(number - first_)]; }
+  /// Where a newcomer starts: the newest keyframe kept (nullptr: wait). Without a GOP cache only a frame not flushed yet counts.
+  const join_point* newest_join() const;
+  /// The oldest join point at or behind `number`, or nullptr.
+  const join_point* join_at_or_after(uint64_t number) const;
+  const std::shared_ptr<const header_set>& headers() const { return headers_; }
+  size_t readers() const { return readers_.size(); }
+
+  /// Shows pending frames to the readers, at most `readers_max` of them in this call; returns false if some are left for the next.
+  bool flush(size_t readers_max = SIZE_MAX);
+
+  /// Bytes held, frames that had to go before they were old enough (limits), frames of slow readers skipped.
+  size_t bytes() const { return bytes_; }
+  uint64_t evicted() const { return evicted_; }
+  const hub_limits& limits() const { return limits_; }
+
+ private:
+  friend class reader;
+  void attach(reader& r);
+  void detach(reader& r);
+  void push(frame f);
+  void note_header(const frame& f);
+  void note_join(const frame& f, uint64_t number);
+  void trim();
+  void pop_front();
+
+  const hub_limits& limits_;
+  hub_driver& driver_;
+  std::deque<frame> frames_;
+  uint64_t first_ = 0;
+  uint64_t flushed_ = 0;  // frames below this have been shown to the readers
+  size_t flush_at_ = 0;   // the next reader of a flush under way
+  size_t bytes_ = 0;
+  uint64_t evicted_ = 0;
+  std::deque<join_point> joins_;
+  std::shared_ptr<const header_set> headers_;
+  std::vector<reader*> readers_;
+  bool live_ = false;
+  bool pending_ = false;  // the driver has been told
+  bool has_video_ = false;
+  bool rebase_pending_ = false;
+  uint32_t offset_ = 0;  // added to the source's timestamps, modulo 2^32
+  uint32_t last_timestamp_ = 0;
+  base::time_point last_arrival_{};
+  base::time_point source_since_{};
+};
+
+}  // namespace sluice::media

@@ -1,0 +1,172 @@
+#include "media/reader.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace sluice::media {
+namespace {
+
+void append_whole(const rtmp::wire_message& wire, base::send_buffer& out) {
+  std::array<iovec, 64> parts;
+  for (size_t done = 0; done < wire.size();) {
+    size_t taken = 0;
+    const size_t count = wire.gather(done, parts, 0, &taken);
+    for (size_t i = 0; i < count; ++i) out.append({static_cast<const uint8_t*>(parts[i].iov_base), parts[i].iov_len});
+    done += taken;
+  }
+}
+
+// A header stands at the time of the frame that follows it, not at the time at which it was first sent.
+void append_header(const frame& header, uint32_t timestamp, base::send_buffer& out) {
+  append_whole(rtmp::wire_message::serialise(base::slice::copy_of(header.body().view(), rtmp::message_headroom), header.type,
+                                             timestamp, chunk_stream_of(header.type), wire_stream_id, wire_chunk_size),
+               out);
+}
+
+}  // namespace
+
+reader::reader(hub& h, reader_owner& owner, reader_start start) : hub_(h), owner_(owner) {
+  hub_.attach(*this);
+  if (start == reader_start::keyframe) {
+    cursor_ = hub_.limits_.gop_cache ? 0 : hub_.flushed_;
+    return;
+  }
+  waiting_ = false;
+  cursor_ = hub_.begin();
+  if (hub_.begin() > 0 && !hub_.joins_.empty()) {
+    const auto& oldest = hub_.joins_.front();
+    cursor_ = oldest.number;
+    due_headers_ = oldest.headers;
+    due_timestamp_ = oldest.timestamp;
+  }
+}
+
+reader::~reader() { hub_.detach(*this); }
+
+bool reader::joined() {
+  if (!waiting_) return true;
+  const auto* join = hub_.newest_join();
+  if (!join || join->number < cursor_) return false;
+  if (cursor_ > 0 && drops_ > 0) dropped_ += join->number - cursor_;
+  cursor_ = join->number;
+  waiting_ = false;
+  if (join->headers != sent_headers_) {
+    due_headers_ = join->headers;
+    due_timestamp_ = join->timestamp;
+  }
+  return true;
+}
+
+void reader::catch_up() {
+  if (waiting_ || cursor_ >= hub_.begin()) return;
+  // The log has moved past this reader: on from the newest keyframe, with the headers that hold there.
+  ++drops_;
+  waiting_ = true;
+  dropped_ += hub_.begin() - cursor_;
+  cursor_ = hub_.begin();
+}
+
+void reader::prepare(base::send_buffer& prelude) {
+  if (!at_boundary()) return;
+  catch_up();
+  if (!joined() || !due_headers_) return;
+  for (const auto& header : *due_headers_) append_header(header, due_timestamp_, prelude);
+  sent_headers_ = std::exchange(due_headers_, nullptr);
+}
+
+bool reader::skipped(const frame& f) const {
+  if (paused_) return true;
+  if (f.type == rtmp::audio) return !audio_;
+  if (f.type == rtmp::video) return !video_;
+  return false;
+}
+
+// gather() and consume() walk the same frames by the same rule; `needs_key` is the one thing that changes on the way.
+static bool passes(const frame& f, bool skipped, bool& needs_key) {
+  if (skipped) return false;
+  if (f.type != rtmp::video || !needs_key) return true;
+  if (f.keyframe) needs_key = false;
+  return f.keyframe || f.header;
+}
+
+size_t reader::gather(std::span<iovec> out, size_t* bytes, bool rest_only) {
+  size_t count = 0;
+  *bytes = 0;
+  const auto add = [&](const rtmp::wire_message& wire, size_t offset) {
+    size_t taken = 0;
+    count = wire.gather(offset, out, count, &taken);
+    *bytes += taken;
+    return offset + taken == wire.size();
+  };
+  uint64_t n = cursor_;
+  if (offset_ > 0) {
+    if (!add(partial_, offset_)) return count;
+    ++n;
+  }
+  if (rest_only || waiting_ || n < hub_.begin()) return count;
+  bool needs_key = video_needs_key_;
+  for (; n < hub_.flushed_ && count < out.size(); ++n) {
+    const frame& f = hub_.at(n);
+    if (passes(f, skipped(f), needs_key) && !add(f.wire, 0)) break;
+  }
+  return count;
+}
+
+void reader::consume(size_t bytes) {
+  if (offset_ > 0) {
+    const size_t rest = partial_.size() - offset_;
+    if (bytes < rest) {
+      offset_ += bytes;
+      return;
+    }
+    bytes -= rest;
+    offset_ = 0;
+    partial_ = {};
+    ++cursor_;
+  }
+  if (waiting_ || cursor_ < hub_.begin()) return;
+  for (; cursor_ < hub_.flushed_; ++cursor_) {
+    const frame& f = hub_.at(cursor_);
+    bool needs_key = video_needs_key_;
+    if (!passes(f, skipped(f), needs_key)) continue;
+    if (bytes == 0) return;
+    video_needs_key_ = needs_key;
+    if (bytes < f.wire.size()) {
+      offset_ = bytes;
+      partial_ = f.wire;
+      return;
+    }
+    bytes -= f.wire.size();
+  }
+}
+
+bool reader::has_pending() const {
+  if (offset_ > 0) return true;
+  return waiting_ ? hub_.newest_join() != nullptr : cursor_ < hub_.flushed_;
+}
+
+const frame* reader::peek() {
+  catch_up();
+  if (!joined()) return nullptr;
+  return cursor_ < hub_.flushed_ ? &hub_.at(cursor_) : nullptr;
+}
+
+void reader::pop() { ++cursor_; }
+
+void reader::want_video(bool on) {
+  if (on && !video_) video_needs_key_ = true;
+  video_ = on;
+}
+
+void reader::pause(bool on) {
+  if (!on && paused_) video_needs_key_ = true;
+  paused_ = on;
+}
+
+size_t reader::backlog() const {
+  size_t bytes = offset_ > 0 ? partial_.size() - offset_ : 0;
+  for (uint64_t n = std::max(cursor_, hub_.begin()); n < hub_.end(); ++n) bytes += hub_.at(n).wire.size();
+  return bytes;
+}
+
+}  // namespace sluice::media

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/bytes.hpp"
+#include "media/hub.hpp"
+
+namespace sluice::media {
+
+/// What a reader belongs to: a player's connection, a push to an origin, a replica on another thread.
+class reader_owner {
+ public:
+  /// New frames may be read now (called from hub::flush()).
+  virtual void on_frames() = 0;
+
+ protected:
+  ~reader_owner() = default;
+};
+
+enum class reader_start : uint8_t {
+  keyframe,  ///< headers, then from the newest keyframe on; waits for one if there is none
+  oldest,    ///< every frame that the log holds: a push to an origin, a replica
+};
+
+/// One consumer's place in a hub: gathers what to send and keeps count of what was sent. Owned by the consumer, destroyed before the hub.
+class reader {
+ public:
+  reader(hub& h, reader_owner& owner, reader_start start);
+  ~reader();
+  reader(const reader&) = delete;
+  reader& operator=(const reader&) = delete;
+
+  /// Appends to `prelude` the headers that must go out first, if any are due; call before gather() while at_boundary().
+  void prepare(base::send_buffer& prelude);
+  /// Parts to send next, and their bytes in *bytes. 0 when there is nothing. With `rest_only` no more than the rest of a message that
+  /// is half sent: something else waits to be written.
+  size_t gather(std::span<iovec> out, size_t* bytes, bool rest_only = false);
+  /// `bytes` of what gather() returned were sent.
+  void consume(size_t bytes);
+  /// False while a message is half sent: nothing else may be written to the connection before its rest.
+  bool at_boundary() const { return offset_ == 0; }
+  bool has_pending() const;
+
+  /// One frame at a time, for consumers that do not send wire forms. nullptr when there is none.
+  const frame* peek();
+  void pop();
+  uint64_t next_number() const { return cursor_; }
+
+  /// receiveAudio, receiveVideo, pause: frames of that kind are skipped. Video comes back at a keyframe.
+  void want_audio(bool on) { audio_ = on; }
+  void want_video(bool on);
+  void pause(bool on);
+  bool paused() const { return paused_; }
+
+  uint64_t dropped() const { return dropped_; }  ///< frames skipped because this reader was too slow
+  uint32_t drops() const { return drops_; }       ///< how often that happened
+  /// Bytes between this reader and the end of the log.
+  size_t backlog() const;
+  hub& source() const { return hub_; }
+
+ private:
+  friend class hub;
+  bool joined();
+  void catch_up();
+  bool skipped(const frame& f) const;
+
+  hub& hub_;
+  reader_owner& owner_;
+  size_t slot_ = 0;  // in hub_.readers_
+  uint64_t cursor_ = 0;
+  size_t offset_ = 0;               // bytes of the frame at cursor_ already sent
+  rtmp::wire_message partial_;      // that frame, kept alive while half sent
+  std::shared_ptr<const header_set> sent_headers_;
+  std::shared_ptr<const header_set> due_headers_;
+  uint32_t due_timestamp_ = 0;
+  uint64_t dropped_ = 0;
+  uint32_t drops_ = 0;
+  bool waiting_ = true;  // for a join point
+  bool audio_ = true, video_ = true, paused_ = false, video_needs_key_ = false;
+};
+
+}  // namespace sluice::media
