@@ -65,6 +65,7 @@ enum class load_balancer : uint8_t { memory };
 /// Bearer token of the HTTP API and of the registration of origins.
 struct auth_config {
   bool enabled = false;
+  std::string type;   ///< "bearer" when enabled
   std::string token;  ///< not empty when enabled
 };
 
@@ -79,6 +80,15 @@ struct default_backend_config {
   std::optional<uint16_t> srt;
 };
 
+/// Read and checked, and not used until the build has a Redis store.
+struct redis_config {
+  std::string host;
+  uint16_t port = 0;
+  std::string password;
+  unsigned db = 0;
+  std::string key_prefix;
+};
+
 struct proxy_config : common_config {
   listen_address rtmp;
   listen_address http;  ///< checked; it does not serve yet
@@ -88,6 +98,7 @@ struct proxy_config : common_config {
   listen_address system_api;  ///< registration of origins, metrics
 
   load_balancer balancer{};  ///< the others are refused when parsed: they are not in this build
+  redis_config redis;
   base::duration origin_ttl{};
   base::duration grace_quit{};  ///< on SIGTERM: no new work, sessions may end by themselves
   base::duration force_quit{};  ///< then they are closed, and after this much since the signal the process ends
@@ -150,11 +161,17 @@ struct origin_config : common_config {
 /// `sluice run`: a proxy and origins as child processes.
 struct run_config : common_config {
   unsigned origins = 0;  ///< 0: runtime::usable_cpus()
-  proxy_config proxy;    ///< what the proxy will be told, parsed: for the supervisor to print and to plan with
-  /// The same as arguments (`--rtmp-server`, `1935`, …): every proxy setting that was given, by any source, or whose
-  /// default under `run` is another. The child sees neither the `.env` nor the YAML file again.
+  proxy_config proxy;    ///< what the proxy will be told, parsed: for the supervisor to plan with and to print
+  std::string program;   ///< the file to execute as `sluice`
+
+  /// Further arguments of every child (`--play-wait`, `5s`, …): all that was given to `run` by any source, or has
+  /// another default there, without the proxy's listen addresses and the secrets.
   std::vector<std::string> proxy_arguments;
-  std::vector<std::string> origin_arguments;  ///< of every origin: log flags, and what was given by SLUICE_ORIGIN_*
+  std::vector<std::string> origin_arguments;
+  /// The whole environment of the children (`NAME=value`): that of `run` without the variables that were parsed, and
+  /// with the secrets, which must not stand on a command line.
+  std::vector<std::string> proxy_environment;
+  std::vector<std::string> origin_environment;
 };
 
 }  // namespace sluice::roles
