@@ -1,0 +1,105 @@
+#include "servers/rtmp/server.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "runtime/process.hpp"
+
+namespace sluice::servers {
+namespace {
+constexpr base::duration full_log_interval = std::chrono::seconds(1);
+}
+
+rtmp_server::rtmp_server(runtime::loop& l, std::string_view role, const server_limits& limits, base::duration merge,
+                         base::log_sink& log, base::metrics& metrics, handler_factory make_handler)
+    : loop_(l),
+      role_(role),
+      limits_(limits),
+      log_(log),
+      metrics_(metrics),
+      flusher_(l, merge),
+      make_handler_(std::move(make_handler)),
+      sessions_cell_(metrics.gauge("sluice_sessions", "Client connections open now.",
+                                   {{"role", std::string(role)}, {"proto", "rtmp"}})),
+      bytes_in_cell_(metrics.counter("sluice_bytes_total", "Bytes from and to clients.", {{"dir", "in"}, {"proto", "rtmp"}})),
+      bytes_out_cell_(
+          metrics.counter("sluice_bytes_total", "Bytes from and to clients.", {{"dir", "out"}, {"proto", "rtmp"}})),
+      dropped_cell_(metrics.counter("sluice_dropped_frames_total", "Frames that slow players did not get.", {{"proto", "rtmp"}})),
+      id_prefix_(runtime::random_id(8)) {}
+
+rtmp_server::~rtmp_server() { close_all("shutdown"); }
+
+base::result<base::endpoint> rtmp_server::listen(const base::endpoint& at, runtime::listen_options options) {
+  auto acceptor = runtime::tcp_acceptor::open(
+      loop_, at, options, [this](runtime::tcp_stream stream, const base::endpoint& peer) { on_accept(std::move(stream), peer); });
+  if (!acceptor) return tl::unexpected(acceptor.error());
+  acceptor_ = std::move(*acceptor);
+  acceptor_->on_resource_error = [this](int error) {
+    refused("no_descriptors").add();
+    if (loop_.now() - full_logged_ < full_log_interval) return;
+    full_logged_ = loop_.now();
+    log_.warn("accept_paused", {{"proto", "rtmp"}, {"reason", "no_descriptors"}, {"errno", error}});
+  };
+  return acceptor_->local();
+}
+
+void rtmp_server::stop_listening() { acceptor_.reset(); }
+
+void rtmp_server::close_all(std::string_view reason) {
+  while (!connections_.empty()) connections_.back()->close(reason);
+  retired_.clear();
+}
+
+base::metric_cell& rtmp_server::refused(std::string_view reason) {
+  return metrics_.counter("sluice_refused_total", "Clients and requests refused, by reason.",
+                          {{"proto", "rtmp"}, {"reason", std::string(reason)}});
+}
+
+std::string rtmp_server::next_id() { return fmt::format("{}-{:x}", id_prefix_, ++ids_); }
+
+void rtmp_server::on_accept(runtime::tcp_stream stream, const base::endpoint& peer) {
+  if (connections_.size() >= limits_.sessions_max) {
+    // New work is refused before the descriptors run out, so that the work under way can go on.
+    refused("too_many_sessions").add();
+    if (loop_.now() - full_logged_ >= full_log_interval) {
+      full_logged_ = loop_.now();
+      log_.warn("session_refused",
+                {{"proto", "rtmp"}, {"peer", peer.to_string()}, {"reason", "too_many_sessions"}, {"limit", limits_.sessions_max}});
+    }
+    return;
+  }
+  auto c = std::make_unique<connection>(*this, std::move(stream), peer, next_id());
+  c->handler_ = make_handler_(*c);
+  c->slot_ = connections_.size();
+  connections_.push_back(std::move(c));
+  sessions_cell_.set(static_cast<int64_t>(connections_.size()));
+  connections_.back()->start();
+}
+
+void rtmp_server::retire(connection& c) {
+  std::erase(read_again_, &c);
+  const size_t slot = c.slot_;
+  if (retired_.empty()) loop_.defer([this] { retired_.clear(); });
+  retired_.push_back(std::move(connections_[slot]));
+  if (slot + 1 < connections_.size()) {
+    connections_[slot] = std::move(connections_.back());
+    connections_[slot]->slot_ = slot;
+  }
+  connections_.pop_back();
+  sessions_cell_.set(static_cast<int64_t>(connections_.size()));
+}
+
+void rtmp_server::read_later(connection& c) {
+  if (read_again_.empty()) {
+    loop_.defer([this] {
+      auto batch = std::exchange(read_again_, {});
+      // A connection may be retired by another's turn: retired ones stay alive until after this task and do nothing.
+      for (connection* waiting : batch)
+        if (waiting->phase_ != connection::phase::closed) waiting->read_some();
+    });
+  }
+  if (std::find(read_again_.begin(), read_again_.end(), &c) == read_again_.end()) read_again_.push_back(&c);
+}
+
+}  // namespace sluice::servers

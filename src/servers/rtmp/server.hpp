@@ -1,0 +1,77 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/endpoint.hpp"
+#include "base/log.hpp"
+#include "base/metrics.hpp"
+#include "proto/rtmp/server_session.hpp"
+#include "runtime/loop.hpp"
+#include "runtime/tcp.hpp"
+#include "servers/rtmp/connection.hpp"
+#include "servers/rtmp/hub_flusher.hpp"
+
+namespace sluice::servers {
+
+struct server_limits {
+  rtmp::session_config session;
+  size_t sessions_max = 10'000;  ///< of this server
+  base::duration player_stall = std::chrono::seconds(20);
+  bool proxy_protocol = false;           ///< accept PROXY protocol from trusted peers
+  std::vector<base::network> trusted;    ///< whose address prefix, PROXY header and `sluice` fields are believed
+  size_t control_bytes_max = 256 * 1024;  ///< of output that is not media, per connection
+};
+
+/// One loop's RTMP listener and its connections.
+class rtmp_server {
+ public:
+  using handler_factory = std::function<std::unique_ptr<client_handler>(connection&)>;
+  /// `role` is a literal (proxy, origin) for metrics; `limits`, `log` and `metrics` outlive the server.
+  rtmp_server(runtime::loop& l, std::string_view role, const server_limits& limits, base::duration merge, base::log_sink& log,
+              base::metrics& metrics, handler_factory make_handler);
+  ~rtmp_server();
+
+  base::result<base::endpoint> listen(const base::endpoint& at, runtime::listen_options options);
+  /// No new connections; those there are stay.
+  void stop_listening();
+  void close_all(std::string_view reason);
+  size_t sessions() const { return connections_.size(); }
+
+  runtime::loop& loop() { return loop_; }
+  const server_limits& limits() const { return limits_; }
+  base::log_sink& log() { return log_; }
+  hub_flusher& flusher() { return flusher_; }
+  /// The refusal counter of that reason (a string literal).
+  base::metric_cell& refused(std::string_view reason);
+
+ private:
+  friend class connection;
+  void on_accept(runtime::tcp_stream stream, const base::endpoint& peer);
+  /// Takes a closed connection out; it is destroyed after the present batch of events.
+  void retire(connection& c);
+  void read_later(connection& c);
+  std::string next_id();
+
+  runtime::loop& loop_;
+  const std::string_view role_;
+  const server_limits& limits_;
+  base::log_sink& log_;
+  base::metrics& metrics_;
+  hub_flusher flusher_;
+  handler_factory make_handler_;
+  std::unique_ptr<runtime::tcp_acceptor> acceptor_;
+  std::vector<std::unique_ptr<connection>> connections_, retired_;
+  std::vector<connection*> read_again_;
+  base::metric_cell& sessions_cell_;
+  base::metric_cell& bytes_in_cell_;
+  base::metric_cell& bytes_out_cell_;
+  base::metric_cell& dropped_cell_;
+  std::string id_prefix_;
+  uint64_t ids_ = 0;
+  base::time_point full_logged_{};
+};
+
+}  // namespace sluice::servers
