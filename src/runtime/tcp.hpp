@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/buffer.hpp"
@@ -43,6 +44,8 @@ class tcp_stream {
 
   void close();  ///< FIN (or RST if unread data waits, as the kernel does)
   void abort();  ///< RST: SO_LINGER 0
+  /// Gives the descriptor away; the caller closes it.
+  int release() { return std::exchange(fd_, -1); }
   void shutdown_write();
   base::endpoint local() const;
   base::endpoint remote() const;
@@ -56,8 +59,8 @@ class tcp_stream {
   int fd_ = -1;
 };
 
-/// Listens on one endpoint. With `share_port` further acceptors (one per shard) may bind the same port by SO_REUSEPORT: the first of a
-/// process must be opened by bind_exclusive_probe() so that a second process is refused.
+/// Listens on one endpoint. With `share_port` further acceptors (one per shard) may bind the same port by SO_REUSEPORT:
+/// call reserve_port() first, so that a second process is refused.
 struct listen_options {
   bool share_port = false;
   int backlog = 4096;
@@ -73,25 +76,30 @@ class tcp_acceptor final : io_handler {
   base::endpoint local() const { return local_; }
   /// Stops accepting; connections that wait in the backlog are refused by the kernel.
   void close();
-  /// Called with errno when accept() fails for a reason of ours (EMFILE, ENFILE, ENOMEM, ENOBUFS); accepting pauses 100 ms.
+  /// Called with errno when accept() fails for a reason of ours (EMFILE, ENFILE, ENOMEM, ENOBUFS); accepting pauses
+  /// 100 ms.
   std::function<void(int error)> on_resource_error;
 
  private:
   tcp_acceptor(loop& l, int fd, on_accept accept);
   void on_io(io_ready ready) override;
+  void accept_some();
+  void pause(int error);
   loop& loop_;
   int fd_;
   base::endpoint local_;
-  on_accept accept_;
+  std::shared_ptr<on_accept> accept_;  // also tells tasks and callbacks that the acceptor is still there
   timer retry_;
 };
 
-/// Checks that nobody listens on `at`, by binding it for a moment without SO_REUSEPORT, and returns the endpoint with its real port
-/// reserved: keep the returned descriptor open (bound, SO_REUSEPORT set after the check, not listening) while acceptors share the port.
+/// Checks that nobody listens on `at` or has reserved it, by binding it for a moment without SO_REUSEPORT, and returns
+/// the endpoint with its real port reserved: keep the returned descriptor open (bound, SO_REUSEPORT set after the check,
+/// not listening: the kernel hands it no connection) while acceptors share the port. Error reasons: address_in_use,
+/// cannot_bind.
 base::result<std::pair<base::endpoint, int>> reserve_port(const base::endpoint& at);
 
-/// One attempt to connect. Destroying it cancels it; `done` is called once, never from within start(). Error reasons: refused, timeout,
-/// unreachable, resources.
+/// One attempt to connect. Destroying it cancels it; `done` is called once, never from within the constructor, and may
+/// destroy the connector. Error reasons: refused, timeout, unreachable, resources.
 class tcp_connector final : io_handler {
  public:
   using on_done = std::function<void(base::result<tcp_stream>)>;
@@ -100,15 +108,19 @@ class tcp_connector final : io_handler {
 
  private:
   void on_io(io_ready ready) override;
+  void start(const base::endpoint& to, base::duration timeout);
   void finish(base::result<tcp_stream> outcome);
+  void fail_later(int error);
   loop& loop_;
+  base::endpoint to_;
   int fd_ = -1;
+  int early_error_ = 0;  // of connect() itself; reported from the loop
   on_done done_;
   timer timeout_;
 };
 
 /// Resolves a host name (or returns the address it is) off the loop's thread. Loop thread; `done` is never called from within.
-/// Error reason: no_such_host.
+/// Error reason: no_such_host. Destroying the loop waits for a look-up that is under way.
 void resolve(loop& l, const std::string& host, uint16_t port,
              std::function<void(base::result<std::vector<base::endpoint>>)> done);
 

@@ -1,0 +1,367 @@
+#include "runtime/loop.hpp"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "loop_test_tools.hpp"
+
+namespace sluice::runtime {
+namespace {
+
+using namespace std::chrono_literals;
+
+using timers = loop_test;
+using tasks = loop_test;
+using readiness = loop_test;
+
+TEST_F(timers, fire_in_the_order_of_their_deadlines) {
+  std::vector<int> fired;
+  timer third(loop_, [&] {
+    fired.push_back(3);
+    loop_.stop();
+  });
+  timer first(loop_, [&] { fired.push_back(1); });
+  timer second(loop_, [&] { fired.push_back(2); });
+  timer second_too(loop_, [&] { fired.push_back(22); });
+  const auto start = loop_.refresh();
+  third.arm_at(start + 30ms);
+  first.arm_at(start + 10ms);
+  second.arm_at(start + 20ms);
+  second_too.arm_at(start + 20ms);
+  run();
+  EXPECT_EQ(fired, (std::vector{1, 2, 22, 3}));
+  EXPECT_GE(loop_.now(), start + 30ms);
+  EXPECT_FALSE(first.armed());
+}
+
+TEST_F(timers, never_fire_early) {
+  timer t(loop_, [&] { loop_.stop(); });
+  const auto start = loop::monotonic_now();
+  t.arm_after(3ms);
+  run();
+  EXPECT_GE(loop::monotonic_now() - start, 3ms);
+}
+
+TEST_F(timers, a_heap_of_many_stays_in_order_under_cancelling_and_rearming) {
+  const auto start = loop_.refresh();
+  std::vector<std::unique_ptr<timer>> all;
+  std::vector<int> fired;
+  std::vector<base::time_point> deadlines(500);
+  for (int i = 0; i < 500; ++i) all.push_back(std::make_unique<timer>(loop_, [&fired, i] { fired.push_back(i); }));
+  const auto at = [&](int i, int microseconds) {
+    deadlines[static_cast<size_t>(i)] = start + std::chrono::microseconds(microseconds);
+    all[static_cast<size_t>(i)]->arm_at(deadlines[static_cast<size_t>(i)]);
+  };
+  for (int i = 0; i < 500; ++i) at(i, i * 7919 % 20'000);
+  for (int i = 0; i < 500; i += 3) at(i, i * 104'729 % 20'000);
+  for (int i = 0; i < 500; i += 5) all[static_cast<size_t>(i)]->cancel();
+  for (int i = 0; i < 500; i += 7) all[static_cast<size_t>(i)].reset();
+  timer end(loop_, [&] { loop_.stop(); });
+  end.arm_at(start + 25ms);
+  run();
+  size_t expected = 0;
+  for (int i = 0; i < 500; ++i) expected += i % 5 != 0 && i % 7 != 0;
+  EXPECT_EQ(fired.size(), expected);
+  for (size_t i = 1; i < fired.size(); ++i) {
+    EXPECT_LE(deadlines[static_cast<size_t>(fired[i - 1])], deadlines[static_cast<size_t>(fired[i])]);
+  }
+}
+
+TEST_F(timers, may_be_cancelled_by_another_that_is_due_at_once) {
+  bool fired = false;
+  timer second(loop_, [&] { fired = true; });
+  timer first(loop_, [&] { second.cancel(); });
+  timer last(loop_, [&] { loop_.stop(); });
+  const auto at = loop_.refresh();
+  first.arm_at(at);
+  second.arm_at(at);
+  last.arm_at(at);
+  run();
+  EXPECT_FALSE(fired);
+}
+
+TEST_F(timers, rearmed_for_now_in_their_callback_do_not_starve_the_loop) {
+  int rounds = 0;
+  bool posted = false;
+  std::optional<timer> t;
+  t.emplace(loop_, [&] {
+    if (++rounds == 1) loop_.post([&] { posted = true; });
+    if (rounds == 100) return loop_.stop();
+    t->arm_after(0ns);
+  });
+  t->arm_after(0ns);
+  run();
+  EXPECT_EQ(rounds, 100);
+  EXPECT_TRUE(posted);
+}
+
+TEST_F(timers, may_destroy_themselves) {
+  auto token = std::make_shared<int>(1);
+  std::weak_ptr<int> watch = token;
+  std::unique_ptr<timer> t;
+  t = std::make_unique<timer>(loop_, [&, token = std::move(token)] {
+    t.reset();
+    EXPECT_EQ(*token, 1);  // what the callback holds outlives its timer
+    loop_.stop();
+  });
+  t->arm_after(1ms);
+  run();
+  EXPECT_TRUE(watch.expired());
+}
+
+TEST_F(timers, at_never_are_not_armed) {
+  timer t(loop_, [] { ADD_FAILURE(); });
+  t.arm_after(1ms);
+  t.arm_at(base::never);
+  EXPECT_FALSE(t.armed());
+  t.arm_after(base::duration::max());
+  EXPECT_FALSE(t.armed());
+  run_posted();
+}
+
+TEST_F(tasks, posted_by_many_threads_all_run_in_the_order_of_each_thread) {
+  constexpr int threads = 4, each = 5000;
+  std::array<std::vector<int>, threads> seen;
+  int finished = 0;
+  std::vector<std::thread> posters;
+  for (int t = 0; t < threads; ++t) {
+    posters.emplace_back([&, t] {
+      for (int i = 0; i < each; ++i) {
+        loop_.post([&, t, i] {
+          seen[static_cast<size_t>(t)].push_back(i);
+          if (i == each - 1 && ++finished == threads) loop_.stop();
+        });
+      }
+    });
+  }
+  run();
+  for (auto& p : posters) p.join();
+  for (const auto& s : seen) {
+    ASSERT_EQ(s.size(), each);
+    EXPECT_TRUE(std::is_sorted(s.begin(), s.end()));
+  }
+}
+
+TEST_F(tasks, posted_to_a_sleeping_loop_wake_it_each_time) {
+  loop other;
+  std::thread thread([&] { other.run(); });
+  int trips = 0;
+  std::function<void()> ping = [&] {
+    other.post([&] {
+      loop_.post([&] {
+        if (++trips == 1000) return loop_.stop();
+        ping();
+      });
+    });
+  };
+  ping();
+  run();
+  other.stop();
+  thread.join();
+  EXPECT_EQ(trips, 1000);
+}
+
+TEST_F(tasks, of_a_loop_that_ended_are_destroyed_unrun) {
+  auto token = std::make_shared<int>();
+  std::weak_ptr<int> watch = token;
+  {
+    loop l;
+    l.post([token] { ADD_FAILURE(); });
+    l.defer([token] { ADD_FAILURE(); });
+    token.reset();
+    EXPECT_FALSE(watch.expired());
+  }
+  EXPECT_TRUE(watch.expired());
+}
+
+TEST_F(tasks, stop_before_run_is_not_lost) {
+  loop_.stop();
+  run();
+}
+
+TEST_F(tasks, deferred_run_after_the_batch_and_once_a_round) {
+  std::vector<std::string> order;
+  loop_.post([&] {
+    loop_.defer([&] {
+      order.push_back("deferred");
+      loop_.defer([&] {
+        order.push_back("deferred again");
+        loop_.stop();
+      });
+      loop_.post([&] { order.push_back("posted later"); });
+    });
+    order.push_back("first");
+  });
+  loop_.post([&] { order.push_back("second"); });
+  run();
+  EXPECT_EQ(order, (std::vector<std::string>{"first", "second", "deferred", "posted later", "deferred again"}));
+}
+
+TEST_F(tasks, deferred_for_ever_let_events_through) {
+  int rounds = 0;
+  std::function<void()> again = [&] {
+    ++rounds;
+    loop_.defer(again);
+  };
+  loop_.defer(again);
+  timer t(loop_, [&] { loop_.stop(); });
+  t.arm_after(2ms);
+  run();
+  EXPECT_GT(rounds, 1);
+}
+
+/// Eventfds: the simplest descriptor that can be made readable.
+class event {
+ public:
+  event() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {}
+  ~event() { close(fd_); }
+  int fd() const { return fd_; }
+  void signal() const {
+    const uint64_t one = 1;
+    ASSERT_EQ(write(fd_, &one, sizeof one), 8);
+  }
+
+ private:
+  int fd_;
+};
+
+TEST_F(readiness, is_reported_once_per_edge) {
+  event e;
+  int readable = 0;
+  io_function handler([&](io_ready ready) {
+    readable += ready.readable;
+    EXPECT_FALSE(ready.hangup);
+  });
+  loop_.watch(e.fd(), handler);
+  run_posted();
+  EXPECT_EQ(readable, 0);
+  e.signal();
+  run_posted();
+  run_posted();
+  EXPECT_EQ(readable, 1);
+  loop_.unwatch(e.fd(), handler);
+  e.signal();
+  run_posted();
+  EXPECT_EQ(readable, 1);
+}
+
+TEST_F(readiness, fetched_already_is_not_delivered_after_unwatch) {
+  // Both are ready in one batch; whichever comes first destroys the other.
+  event a, b;
+  std::unique_ptr<io_function> first, second;
+  int calls = 0;
+  const auto drop = [&](const event& e, std::unique_ptr<io_function>& handler) {
+    ++calls;
+    loop_.unwatch(e.fd(), *handler);
+    handler.reset();
+  };
+  first = std::make_unique<io_function>([&](io_ready) { drop(b, second); });
+  second = std::make_unique<io_function>([&](io_ready) { drop(a, first); });
+  loop_.watch(a.fd(), *first);
+  loop_.watch(b.fd(), *second);
+  a.signal();
+  b.signal();
+  run_posted();
+  EXPECT_EQ(calls, 1);
+  EXPECT_TRUE((first == nullptr) != (second == nullptr));
+  if (first) loop_.unwatch(a.fd(), *first);
+  if (second) loop_.unwatch(b.fd(), *second);
+}
+
+TEST_F(readiness, of_a_descriptor_is_not_given_to_the_next_owner_of_its_number) {
+  event survivor;
+  auto victim = std::make_unique<event>();
+  const int number = victim->fd();
+  std::optional<event> heir;
+  int readable_heir = 0;
+  io_function heir_handler([&](io_ready ready) { readable_heir += ready.readable; });
+  io_function victim_handler([&](io_ready) {});
+  bool swapped = false;
+  // Runs once for its own event; the victim's event waits in the same batch, before or behind it.
+  io_function swap([&](io_ready ready) {
+    if (!ready.readable || std::exchange(swapped, true)) return;
+    loop_.unwatch(number, victim_handler);
+    victim.reset();
+    heir.emplace();
+    ASSERT_EQ(heir->fd(), number) << "the kernel gives the lowest free number";
+    loop_.watch(number, heir_handler);
+  });
+  loop_.watch(survivor.fd(), swap);
+  loop_.watch(number, victim_handler);
+  survivor.signal();  // becomes ready first, so it comes first in the batch
+  victim->signal();
+  run_posted();
+  ASSERT_TRUE(swapped);
+  EXPECT_EQ(readable_heir, 0);
+  heir->signal();
+  run_posted();
+  EXPECT_EQ(readable_heir, 1);
+  loop_.unwatch(number, heir_handler);
+  loop_.unwatch(survivor.fd(), swap);
+}
+
+TEST_F(readiness, of_more_descriptors_than_a_batch_holds_reaches_all) {
+  constexpr size_t count = 700;
+  std::vector<event> events(count);
+  std::vector<std::unique_ptr<io_function>> handlers;
+  size_t readable = 0;
+  for (const auto& e : events) {
+    handlers.push_back(std::make_unique<io_function>([&](io_ready ready) {
+      readable += ready.readable;
+      if (readable == count) loop_.stop();
+    }));
+    loop_.watch(e.fd(), *handlers.back());
+    e.signal();
+  }
+  run();
+  EXPECT_EQ(readable, count);
+  for (size_t i = 0; i < count; ++i) loop_.unwatch(events[i].fd(), *handlers[i]);
+}
+
+TEST_F(readiness, deferred_tasks_run_once_for_many_events) {
+  std::vector<event> events(50);
+  std::vector<std::unique_ptr<io_function>> handlers;
+  size_t readable = 0;
+  std::vector<size_t> flushes;
+  bool flush_wanted = false;
+  for (const auto& e : events) {
+    handlers.push_back(std::make_unique<io_function>([&](io_ready ready) {
+      readable += ready.readable;
+      if (std::exchange(flush_wanted, true)) return;
+      loop_.defer([&] {
+        flush_wanted = false;
+        flushes.push_back(readable);
+        loop_.stop();
+      });
+    }));
+    loop_.watch(e.fd(), *handlers.back());
+    e.signal();
+  }
+  run();
+  EXPECT_EQ(flushes, (std::vector<size_t>{50}));
+  for (size_t i = 0; i < events.size(); ++i) loop_.unwatch(events[i].fd(), *handlers[i]);
+}
+
+using loop_death = ::testing::Test;
+
+TEST(loop_death, of_a_handler_that_throws_names_the_exception) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        loop l;
+        l.post([] { throw std::runtime_error("a bug of ours"); });
+        l.run();
+      },
+      "a bug of ours");
+}
+
+}  // namespace
+}  // namespace sluice::runtime

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "runtime/loop.hpp"
+#include "runtime/tcp.hpp"
+
+namespace sluice::runtime {
+
+/// The loopback address with a port of the kernel's choice.
+inline base::endpoint any_port() { return {base::ip_address::v4({127, 0, 0, 1}), 0}; }
+
+/// A loop for one test: run() ends by stop(), or fails the test after ten seconds.
+class loop_test : public ::testing::Test {
+ protected:
+  void run() {
+    timer guard(loop_, [this] {
+      ADD_FAILURE() << "the loop was not stopped in time";
+      loop_.stop();
+    });
+    guard.arm_after(std::chrono::seconds(10));
+    loop_.run();
+  }
+  /// Runs until all that is posted now has been done.
+  void run_posted() {
+    loop_.post([this] { loop_.stop(); });
+    run();
+  }
+
+  loop loop_;
+};
+
+/// A handler made of a function.
+class io_function final : public io_handler {
+ public:
+  explicit io_function(std::function<void(io_ready)> f) : f_(std::move(f)) {}
+  void on_io(io_ready ready) override { f_(ready); }
+
+ private:
+  std::function<void(io_ready)> f_;
+};
+
+}  // namespace sluice::runtime
