@@ -153,6 +153,11 @@ const frame* reader::peek() {
 
 void reader::pop() { ++cursor_; }
 
+std::shared_ptr<const header_set> reader::take_headers() {
+  if (due_headers_) sent_headers_ = due_headers_;
+  return std::exchange(due_headers_, nullptr);
+}
+
 void reader::want_video(bool on) {
   if (on && !video_) video_needs_key_ = true;
   video_ = on;

@@ -48,6 +48,8 @@ class reader {
   /// One frame at a time, for consumers that do not send wire forms. nullptr when there is none.
   const frame* peek();
   void pop();
+  /// Headers that belong before the frame that peek() shows; nullptr if none are due.
+  std::shared_ptr<const header_set> take_headers();
   uint64_t next_number() const { return cursor_; }
 
   /// receiveAudio, receiveVideo, pause: frames of that kind are skipped. Video comes back at a keyframe.

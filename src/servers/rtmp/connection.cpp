@@ -202,8 +202,8 @@ void connection::on_deadline() {
   if (phase_ == phase::open || phase_ == phase::preamble) rearm();
 }
 
-void connection::start_playing(media::hub& h) {
-  reader_ = std::make_unique<media::reader>(h, *this, media::reader_start::keyframe);
+void connection::start_playing(media::hub& h, media::reader_start start) {
+  reader_ = std::make_unique<media::reader>(h, *this, start);
 }
 
 void connection::stop_playing() {

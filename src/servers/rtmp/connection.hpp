@@ -59,8 +59,8 @@ class connection final : public runtime::io_handler, public media::reader_owner 
   /// Counts and logs a refusal.
   void session_refused(std::string_view reason, std::string_view stream, std::string_view text);
 
-  /// Feeds the client from `h`, from its newest keyframe on. At most one hub at a time.
-  void start_playing(media::hub& h);
+  /// Feeds the client from `h`. At most one hub at a time.
+  void start_playing(media::hub& h, media::reader_start start = media::reader_start::keyframe);
   void stop_playing();
   media::reader* player() { return reader_.get(); }
 

@@ -1,0 +1,100 @@
+#include "servers/live/directory.hpp"
+
+#include <fmt/format.h>
+
+namespace sluice::servers {
+
+directory::directory(runtime::loop& l, const directory_limits& limits, media::hub_driver& driver,
+                     std::function<void(media::hub&)> forget, base::metrics& metrics)
+    : loop_(l),
+      limits_(limits),
+      driver_(driver),
+      forget_(std::move(forget)),
+      published_cell_(metrics.gauge("sluice_streams", "Streams that have a publisher.")) {}
+
+directory::~directory() {
+  for (auto& [key, s] : streams_) forget_(s->hub);
+}
+
+base::result<live_stream*> directory::open(const cluster::stream_key& key) {
+  if (const auto found = streams_.find(key); found != streams_.end()) return found->second.get();
+  if (streams_.size() >= limits_.streams_max)
+    return base::fail("too_many_streams", fmt::format("this origin holds {} streams, its limit", streams_.size()));
+  auto s = std::make_unique<live_stream>(key, limits_, driver_, loop_, [this, key] { on_wait_over(key); });
+  return streams_.emplace(key, std::move(s)).first->second.get();
+}
+
+base::result<live_stream*> directory::publish(const cluster::stream_key& key, live_publisher& p) {
+  auto opened = open(key);
+  if (!opened) return opened;
+  live_stream& s = **opened;
+  if (s.publisher_) {
+    const auto idle = loop_.now() - s.publisher_->last_message();
+    const bool take = limits_.policy == second_publisher::takeover ||
+                      (limits_.policy == second_publisher::takeover_if_idle && idle >= limits_.publisher_idle);
+    if (!take)
+      return base::fail("second_publisher", fmt::format("the stream is published by {}", s.publisher_->describe()));
+    std::exchange(s.publisher_, nullptr)->on_taken_over();
+    set_published(published_ - 1);
+  } else if (published_ >= limits_.publishers_max) {
+    settle(s);
+    return base::fail("at_capacity", fmt::format("this origin has {} publishers, its capacity", published_));
+  }
+  s.publisher_ = &p;
+  s.wait_.cancel();
+  s.hub.begin_source(loop_.now());
+  set_published(published_ + 1);
+  return &s;
+}
+
+void directory::unpublish(live_stream& s, live_publisher& p) {
+  if (s.publisher_ != &p) return;
+  s.publisher_ = nullptr;
+  s.hub.end_source();
+  set_published(published_ - 1);
+  settle(s);
+}
+
+base::result<live_stream*> directory::play(const cluster::stream_key& key, live_player& p) {
+  auto opened = open(key);
+  if (!opened) return opened;
+  (*opened)->players_.push_back(&p);
+  settle(**opened);
+  return opened;
+}
+
+void directory::stop(live_stream& s, live_player& p) {
+  std::erase(s.players_, &p);
+  settle(s);
+}
+
+// After every change: a stream without a publisher gives its players a time to wait; one without both is forgotten.
+void directory::settle(live_stream& s) {
+  if (s.publisher_) return;
+  if (!s.players_.empty()) {
+    if (!s.wait_.armed()) s.wait_.arm_after(limits_.publisher_wait);
+    return;
+  }
+  forget_(s.hub);
+  // Not at once: the caller may be one of its readers on the way out.
+  auto node = streams_.extract(s.key_);
+  loop_.defer([gone = std::shared_ptr<live_stream>(std::move(node.mapped()))] {});
+}
+
+void directory::on_wait_over(const cluster::stream_key& key) {
+  const auto found = streams_.find(key);
+  if (found == streams_.end() || found->second->publisher_) return;
+  // Each leaves through stop(), the last one takes the stream with it.
+  for (live_player* p : std::vector<live_player*>(found->second->players_)) p->on_no_publisher();
+}
+
+void directory::set_published(size_t count) {
+  published_ = count;
+  published_cell_.set(static_cast<int64_t>(count));
+}
+
+void directory::for_each(const std::function<void(const live_stream&)>& visit) const {
+  for (const auto& [key, s] : streams_) visit(*s);
+}
+
+}  // namespace sluice::servers

@@ -1,0 +1,103 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/log.hpp"
+#include "base/metrics.hpp"
+#include "base/result.hpp"
+#include "cluster/core/stream_key.hpp"
+#include "media/hub.hpp"
+#include "runtime/loop.hpp"
+
+namespace sluice::servers {
+
+/// What a stream knows of its publisher.
+class live_publisher {
+ public:
+  /// Another publisher takes the stream: close yourself; unpublish() is not to be called any more.
+  virtual void on_taken_over() = 0;
+  /// When the last message came.
+  virtual base::time_point last_message() const = 0;
+  virtual std::string describe() const = 0;  ///< peer and session, for logs
+
+ protected:
+  ~live_publisher() = default;
+};
+
+/// What a stream knows of a player.
+class live_player {
+ public:
+  /// Nobody has published for `publisher_wait`: tell the client and close.
+  virtual void on_no_publisher() = 0;
+
+ protected:
+  ~live_player() = default;
+};
+
+enum class second_publisher : uint8_t { refuse, takeover, takeover_if_idle };
+
+struct directory_limits {
+  media::hub_limits hub;
+  size_t streams_max = 100'000;
+  size_t publishers_max = SIZE_MAX;  ///< the origin's capacity
+  second_publisher policy = second_publisher::takeover_if_idle;
+  base::duration publisher_idle = std::chrono::seconds(3);    ///< after which takeover_if_idle takes over
+  base::duration publisher_wait = std::chrono::seconds(30);   ///< of players whose stream has no publisher
+};
+
+class live_stream {
+ public:
+  live_stream(cluster::stream_key key, const directory_limits& limits, media::hub_driver& driver, runtime::loop& l,
+              std::function<void()> on_wait_over)
+      : name(key.str()), hub(limits.hub, driver), key_(std::move(key)), wait_(l, std::move(on_wait_over)) {}
+  const std::string name;
+  media::hub hub;
+  bool published() const { return publisher_ != nullptr; }
+  size_t players() const { return players_.size(); }
+
+ private:
+  friend class directory;
+  cluster::stream_key key_;
+  live_publisher* publisher_ = nullptr;
+  std::vector<live_player*> players_;
+  runtime::timer wait_;
+};
+
+/// All streams of one origin. Pointers to streams are valid while their publisher or player is registered.
+class directory {
+ public:
+  /// `forget` is called before a hub is destroyed (hub_flusher::forget). `limits` outlives the directory.
+  directory(runtime::loop& l, const directory_limits& limits, media::hub_driver& driver, std::function<void(media::hub&)> forget,
+            base::metrics& metrics);
+  ~directory();
+
+  /// Error reasons: second_publisher, at_capacity, too_many_streams.
+  base::result<live_stream*> publish(const cluster::stream_key& key, live_publisher& p);
+  void unpublish(live_stream& s, live_publisher& p);
+  /// Error reason: too_many_streams.
+  base::result<live_stream*> play(const cluster::stream_key& key, live_player& p);
+  void stop(live_stream& s, live_player& p);
+
+  size_t published() const { return published_; }
+  void for_each(const std::function<void(const live_stream&)>& visit) const;
+
+ private:
+  base::result<live_stream*> open(const cluster::stream_key& key);
+  void settle(live_stream& s);
+  void on_wait_over(const cluster::stream_key& key);
+  void set_published(size_t count);
+
+  runtime::loop& loop_;
+  const directory_limits& limits_;
+  media::hub_driver& driver_;
+  std::function<void(media::hub&)> forget_;
+  std::unordered_map<cluster::stream_key, std::unique_ptr<live_stream>> streams_;
+  size_t published_ = 0;
+  base::metric_cell& published_cell_;
+};
+
+}  // namespace sluice::servers
