@@ -1,0 +1,67 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "load/options.hpp"
+#include "load/report.hpp"
+
+namespace sluice::bench {
+
+class population;
+
+/// A client that is one of many.
+class member : public rtmp_client {
+ public:
+  member(event_loop& loop, role r, population& all, int index) : rtmp_client(loop, r), all_(all), index_(index) {}
+  /// Whether it counts as up (what that means depends on the mode).
+  bool up() const { return up_; }
+
+ protected:
+  void on_lost(const char* why) override;
+  void set_up();
+  population& all_;
+  const int index_;
+
+ private:
+  bool up_ = false;
+};
+
+/// Brings a number of clients up, at most `concurrency` at a time, and answers lines on stdin: `mark` prints the
+/// counters, `reset` clears the latency samples, `stop` (or the end of stdin) prints them a last time and ends. When
+/// all are up or lost it prints
+/// {"event":"ready"}.
+class population : public handler {
+ public:
+  population(event_loop& loop, const load_options& options);
+
+  void add(std::unique_ptr<member> m) { members_.push_back(std::move(m)); }
+  void start();
+
+  void member_up();
+  void member_lost(bool was_up, const char* why);
+
+  const load_options& options() const { return options_; }
+  uint64_t total_bytes = 0, total_messages = 0;
+  samples latency, first_frame;
+
+ private:
+  void on_io(uint32_t events) override;
+  void on_timer(int64_t now) override;
+  void open_more();
+  void print(const char* event);
+  void check_ready();
+
+  event_loop& loop_;
+  const load_options& options_;
+  std::vector<std::unique_ptr<member>> members_;
+  std::map<std::string, uint64_t> losses_;
+  size_t opened_ = 0, up_ = 0, failed_ = 0, lost_ = 0;
+  bool ready_printed_ = false;
+  int64_t started_at_ = 0;
+  std::string input_;
+};
+
+}  // namespace sluice::bench
