@@ -1,8 +1,8 @@
 #pragma once
 
 #include <array>
-#include <memory>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -68,9 +68,10 @@ using server_event = std::variant<connect_request, publish_request, play_request
 
 /// The server's side of one RTMP connection, sans-IO (Adobe RTMP 1.0; Enhanced RTMP v2). Not thread-safe.
 ///
-/// Feed receive(); then drain next_event(); answer connect, publish and play by accept or reject, at once or later; send output().
-/// createStream, releaseStream, FCPublish, getStreamLength, acknowledgements, pings, window sizes and aggregates are
-/// handled inside. An error from receive() or on_timeout() means: send what is in output(), then close; error::reason is the metric label.
+/// Feed receive(); then drain next_event(); answer connect, publish and play by accept or reject, at once or later;
+/// send output(). createStream, releaseStream, FCPublish, getStreamLength, acknowledgements, pings, window sizes and
+/// aggregates are handled inside. An error from receive() or on_timeout() means: send what is in output(), then close;
+/// error::reason is the metric label.
 class server_session {
  public:
   /// `random`: for S1. `config` must outlive the session.
@@ -81,7 +82,8 @@ class server_session {
 
   base::result<void> receive(base::bytes_view bytes, base::time_point now);
   base::result<void> on_timeout(base::time_point now);
-  /// When on_timeout() wants to be called next. Moves later by itself as bytes arrive, so a driver may look only when its timer fires.
+  /// When on_timeout() wants to be called next. Moves later by itself as bytes arrive, so a driver may look only when
+  /// its timer fires.
   base::time_point deadline() const;
   std::optional<server_event> next_event();
   base::send_buffer& output();
@@ -99,14 +101,22 @@ class server_session {
   /// onStatus of a running stream, e.g. NetStream.Play.UnpublishNotify, NetStream.Unpause.Notify.
   void send_status(uint32_t stream_id, std::string_view level, std::string_view code, std::string_view description);
   /// One message written whole into output(), chunked, with a type 0 header.
-  void send_message(uint8_t type, uint32_t chunk_stream_id, uint32_t stream_id, uint32_t timestamp, base::bytes_view payload);
+  void send_message(uint8_t type, uint32_t chunk_stream_id, uint32_t stream_id, uint32_t timestamp,
+                    base::bytes_view payload);
   /// UserControl PingRequest; the answer refreshes deadline().
   void send_ping(base::time_point now);
   /// E-RTMP v2 NetConnection.Connect.ReconnectRequest, if the client announced it; false if it did not.
   bool request_reconnect(std::string_view tc_url, std::string_view description);
 
+  /// Lifts the command timeout: for a control connection that a proxy holds only to send pings.
+  void allow_idle();
+
   bool handshake_done() const;
   bool publishing() const;
+  /// What the client says it has received, modulo 2^32 (its last Acknowledgement).
+  uint32_t acknowledged() const;
+  /// When the last answer to a ping came (at first: when the session began).
+  base::time_point last_pong() const;
   uint64_t bytes_received() const;
 
  private:

@@ -11,12 +11,14 @@
 
 namespace sluice::rtmp {
 
-/// A message in the form in which it goes to any number of peers: serialised once, into the headroom of its own payload.
+/// A message in the form in which it goes to any number of peers: serialised once, into the headroom of its own
+/// payload.
 ///
 ///   headroom: ... | continuation (1 or 5 B) | type 0 header (12 or 16 B) | payload
 ///
-/// Every message starts with a type 0 chunk, so it depends on nothing that a peer got before; payload beyond `chunk_size` follows in
-/// type 3 chunks whose header is `continuation` (RTMP 1.0 §5.3.1; the extended timestamp is repeated in them, §5.3.1.3).
+/// Every message starts with a type 0 chunk, so it depends on nothing that a peer got before; payload beyond
+/// `chunk_size` follows in type 3 chunks whose header is `continuation` (RTMP 1.0 §5.3.1; the extended timestamp is
+/// repeated in them, §5.3.1.3).
 class wire_message {
  public:
   wire_message() = default;
@@ -26,8 +28,8 @@ class wire_message {
 
   /// Bytes on the wire, headers included.
   size_t size() const;
-  /// Appends to `out`, from its index `count` on, the parts of the wire form from byte `offset` on, and returns the new count; stops at
-  /// out.size(). *taken gets the bytes covered.
+  /// Appends to `out`, from its index `count` on, the parts of the wire form from byte `offset` on, and returns the new
+  /// count; stops at out.size(). *taken gets the bytes covered.
   size_t gather(size_t offset, std::span<iovec> out, size_t count, size_t* taken) const;
   const base::slice& payload() const { return payload_; }
 
