@@ -1,0 +1,285 @@
+#include "app/command_line.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace sluice::app {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using namespace std::chrono_literals;
+
+/// A made-up world: environment and files.
+struct world {
+  variables environment;
+  std::map<std::string, std::string> files;
+
+  invocation ask(const std::vector<std::string>& arguments) const {
+    return parse_command_line(arguments, {environment, [this](const std::string& path) -> std::optional<std::string> {
+                                            const auto file = files.find(path);
+                                            if (file == files.end()) return std::nullopt;
+                                            return file->second;
+                                          }});
+  }
+};
+
+TEST(CommandLine, ProxyDefaultsAreThoseOfTheSrsProxy) {
+  const auto asked = world().ask({"proxy"});
+  ASSERT_EQ(asked.what, command::proxy) << asked.err;
+  EXPECT_EQ(asked.proxy.rtmp.key, "PROXY_RTMP_SERVER");
+  EXPECT_EQ(asked.proxy.rtmp.at.to_string(), "[::]:11935");
+  EXPECT_EQ(asked.proxy.http.at.port, 18080);
+  EXPECT_EQ(asked.proxy.http_api.at.port, 11985);
+  EXPECT_EQ(asked.proxy.webrtc.at.port, 18000);
+  EXPECT_EQ(asked.proxy.srt.at.port, 20080);
+  EXPECT_EQ(asked.proxy.system_api.at.port, 12025);
+  EXPECT_EQ(asked.proxy.origin_ttl, 300s);
+  EXPECT_EQ(asked.proxy.grace_quit, 20s);
+  EXPECT_EQ(asked.proxy.force_quit, 30s);
+  EXPECT_FALSE(asked.proxy.auth.enabled);
+  EXPECT_FALSE(asked.proxy.default_backend.enabled);
+  EXPECT_EQ(asked.proxy.default_backend.ip.to_string(), "127.0.0.1");
+  EXPECT_EQ(asked.proxy.default_backend.rtmp, 1935);
+  EXPECT_EQ(asked.proxy.default_backend.http, std::nullopt);
+  EXPECT_EQ(asked.proxy.default_backend.api, 1985);
+  EXPECT_EQ(asked.proxy.default_backend.rtc, 8000);
+  EXPECT_EQ(asked.proxy.default_backend.srt, 10080);
+  EXPECT_EQ(asked.proxy.redis.port, 6379);
+  EXPECT_EQ(asked.proxy.ready_fd, -1);
+  EXPECT_TRUE(asked.proxy.trusted_networks.at(0).contains(base::ip_address::parse("127.9.9.9").value()));
+  EXPECT_THAT(asked.warnings, IsEmpty());
+}
+
+TEST(CommandLine, OriginDefaults) {
+  const auto asked = world().ask({"origin"});
+  ASSERT_EQ(asked.what, command::origin) << asked.err;
+  EXPECT_EQ(asked.origin.rtmp.at.port, 1935);
+  EXPECT_EQ(asked.origin.api.at.port, 1985);
+  EXPECT_THAT(asked.origin.register_urls, IsEmpty());
+  EXPECT_EQ(asked.origin.second_publisher, roles::second_publisher_policy::takeover_if_idle);
+  EXPECT_TRUE(asked.origin.gop_cache);
+  EXPECT_EQ(asked.origin.gop_bytes, 8u << 20);
+}
+
+TEST(CommandLine, PrecedenceFromDefaultToFlag) {
+  world w;
+  const auto wait = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"proxy", "--config", "c.yml"});
+    const auto asked = w.ask(arguments);
+    EXPECT_EQ(asked.err, "");
+    return asked.proxy.play_wait;
+  };
+  w.files["c.yml"] = "";
+  EXPECT_EQ(wait({}), 10s);
+  w.files["c.yml"] = "play_wait: 1s\n";
+  EXPECT_EQ(wait({}), 1s);
+  w.files[".env"] = "PROXY_PLAY_WAIT=9s\nPROXY_PLAY_WAIT=2s\n";
+  EXPECT_EQ(wait({}), 2s);
+  EXPECT_EQ(wait({"--no-env-file"}), 1s);
+  w.environment = {{"PROXY_PLAY_WAIT", ""}};
+  EXPECT_EQ(wait({}), 2s) << "an empty variable is unset";
+  w.environment = {{"PROXY_PLAY_WAIT", "3s"}};
+  EXPECT_EQ(wait({}), 3s);
+  EXPECT_EQ(wait({"--play-wait", "4s"}), 4s);
+  EXPECT_EQ(wait({"--play-wait=5s"}), 5s);
+}
+
+TEST(CommandLine, EveryProxySettingIsReachableByFlagVariableAndKey) {
+  roles::proxy_config config;
+  const auto table = proxy_settings(config);
+  for (const auto& s : table.settings) {
+    const std::string value = s.default_text;
+    const std::string yaml = s.name + ": \"" + value + "\"\n";
+    EXPECT_EQ(world().ask({"proxy", table.flag(s) + "=" + (value.empty() ? "''" : value)}).err.find("unknown"),
+              std::string::npos);
+    const auto by_key = world{{}, {{"c", yaml}}}.ask({"proxy", "--config", "c"});
+    EXPECT_EQ(by_key.err, "") << s.name;
+    const auto by_variable = world{{{table.variable(s), value}}, {}}.ask({"proxy"});
+    EXPECT_THAT(by_variable.warnings, IsEmpty()) << s.name;
+  }
+}
+
+struct bad_case {
+  std::vector<std::string> arguments;
+  world around;
+  std::vector<std::string> message;  // parts
+};
+
+TEST(CommandLine, WhatIsWrongIsNamedAndExitsOne) {
+  const bad_case cases[] = {
+      {{"proxy", "--rtmp-server", "70000"}, {}, {"PROXY_RTMP_SERVER", "--rtmp-server", "70000", "IP:PORT"}},
+      {{"proxy"},
+       {{{"PROXY_ORIGIN_SERVER_TTL", "soon"}}, {}},
+       {"PROXY_ORIGIN_SERVER_TTL", "environment", "soon", "300s"}},
+      {{"proxy"},
+       {{}, {{".env", "\nPROXY_RELAY=maybe"}}},
+       {"PROXY_RELAY", ".env line 2", "maybe", "auto, per-viewer, collapse"}},
+      {{"proxy", "--config", "c.yml"},
+       {{}, {{"c.yml", "shards: many"}}},
+       {"PROXY_SHARDS", "shards in c.yml", "many", "0 to 1024"}},
+      {{"proxy", "--config", "c.yml"},
+       {{}, {{"c.yml", "rtmp_servr: 1"}}},
+       {"c.yml", "unknown key rtmp_servr", "did you mean rtmp_server?"}},
+      {{"proxy", "--config", "c.yml"}, {{}, {{"c.yml", "a: b: c"}}}, {"c.yml", "line 1"}},
+      {{"proxy", "--config", "c.yml"},
+       {{}, {{"c.yml", "shards: 1\nshards: 2"}}},
+       {"c.yml", "line 2", "shards", "twice"}},
+      {{"proxy", "--config", "c.yml"}, {{}, {{"c.yml", "relay: {a: 1}"}}}, {"c.yml", "line 1", "relay"}},
+      {{"proxy", "--config", "none.yml"}, {}, {"--config", "none.yml", "cannot read"}},
+      {{"proxy", "--rtmp-servr", "1"}, {}, {"unknown flag --rtmp-servr", "did you mean --rtmp-server?"}},
+      {{"proxy", "--origins", "1"}, {}, {"unknown flag --origins"}},
+      {{"proxy", "more"}, {}, {"unexpected argument more"}},
+      {{"proxy", "--rtmp-server"}, {}, {"--rtmp-server"}},
+      {{"proxy", "--shards", "1", "--shards", "2"}, {}, {"--shards"}},
+      {{"prxy"}, {}, {"unknown command or flag prxy", "did you mean proxy?"}},
+      {{"proxy", "--load-balancer-type", "redis"},
+       {},
+       {"PROXY_LOAD_BALANCER_TYPE", "redis", "not available in this build"}},
+      {{"proxy", "--load-balancer-type", "mesh"},
+       {},
+       {"PROXY_LOAD_BALANCER_TYPE", "mesh", "not available in this build"}},
+      {{"proxy", "--http-api-auth-enabled", "on"},
+       {},
+       {"PROXY_HTTP_API_AUTH_TYPE", "bearer", "PROXY_HTTP_API_AUTH_TOKEN"}},
+      {{"proxy", "--trusted-networks", "10.0.0.0/99"}, {}, {"PROXY_TRUSTED_NETWORKS", "10.0.0.0/99", "10.0.0.0/8"}},
+      {{"proxy", "--message-bytes-max", "1GiB"}, {}, {"PROXY_MESSAGE_BYTES_MAX", "1GiB", "16777215"}},
+      {{"origin", "--register", "10.0.0.1:12025"}, {}, {"SLUICE_ORIGIN_REGISTER", "http://"}},
+      {{"origin"}, {{{"SLUICE_ORIGIN_WEIGHT", "0"}}, {}}, {"SLUICE_ORIGIN_WEIGHT", "1 to 1000"}},
+      {{"run", "--origins", "x"}, {}, {"SLUICE_RUN_ORIGINS", "--origins", "x"}},
+      {{"run"}, {{{"SLUICE_ORIGIN_GOP_CACHE", "maybe"}}, {}}, {"SLUICE_ORIGIN_GOP_CACHE", "maybe"}},
+      {{"run"}, {{{"PROXY_RTMP_SERVER", "x"}}, {}}, {"PROXY_RTMP_SERVER"}},
+  };
+  for (const auto& c : cases) {
+    const auto asked = c.around.ask(c.arguments);
+    EXPECT_EQ(asked.what, command::none);
+    EXPECT_EQ(asked.exit_code, 1);
+    for (const auto& part : c.message) EXPECT_THAT(asked.err, HasSubstr(part));
+  }
+}
+
+TEST(CommandLine, AllErrorsAreToldAtOnce) {
+  const auto asked = world{{{"PROXY_RTMP_SERVER", "x"}, {"PROXY_SHARDS", "y"}}, {}}.ask({"proxy"});
+  EXPECT_THAT(asked.err, HasSubstr("PROXY_RTMP_SERVER"));
+  EXPECT_THAT(asked.err, HasSubstr("PROXY_SHARDS"));
+}
+
+TEST(CommandLine, SecretsAreNotRepeated) {
+  EXPECT_THAT(world().ask({"proxy", "--redis-password", "hush", "--shards", "x"}).err, Not(HasSubstr("hush")));
+}
+
+TEST(CommandLine, UnknownVariablesAreWarnedOfUnlessKubernetesMadeThem) {
+  const world w{{{"PROXY_RTMP_SERVR", "1935"},
+                 {"PROXY_SERVICE_HOST", "10.0.0.1"},
+                 {"PROXY_SERVICE_PORT", "1935"},
+                 {"PROXY_SERVICE_PORT_RTMP", "1935"},
+                 {"PROXY_PORT", "tcp://10.0.0.1:1935"},
+                 {"PROXY_PORT_1935_TCP", "tcp://10.0.0.1:1935"},
+                 {"PROXY_PORT_1935_TCP_PROTO", "tcp"},
+                 {"PROXY_PORT_1935_TCP_PORT", "1935"},
+                 {"PROXY_PORT_1935_TCP_ADDR", "10.0.0.1"},
+                 {"PROXY_REDIS_SERVICE_HOST", "10.0.0.2"},
+                 {"PROXY_REDIS_PORT_6379_TCP_PORT", "6379"},
+                 {"PROXY_HTTP_API_PORT", "tcp://10.0.0.3:1985"},
+                 {"SLUICE_ORIGIN_NONSENSE", "of another role"},
+                 {"PATH", "/bin"}},
+                {{".env", "PROXY_NONSENSE=1\nOTHER=2\n"}}};
+  const auto asked = w.ask({"proxy"});
+  ASSERT_EQ(asked.what, command::proxy) << asked.err;
+  ASSERT_EQ(asked.warnings.size(), 2u);
+  EXPECT_THAT(asked.warnings[0], HasSubstr("PROXY_RTMP_SERVR"));
+  EXPECT_THAT(asked.warnings[0], HasSubstr("did you mean PROXY_RTMP_SERVER?"));
+  EXPECT_THAT(asked.warnings[1], HasSubstr("PROXY_NONSENSE (from .env line 1)"));
+}
+
+TEST(CommandLine, RedisPortOfKubernetesIsUnderstood) {
+  const auto asked = world{{{"PROXY_REDIS_PORT", "tcp://10.0.0.1:6380"}}, {}}.ask({"proxy"});
+  ASSERT_EQ(asked.what, command::proxy) << asked.err;
+  EXPECT_EQ(asked.proxy.redis.port, 6380);
+  EXPECT_THAT(asked.warnings, ElementsAre(HasSubstr("Kubernetes")));
+}
+
+TEST(CommandLine, ListsByFlagVariableAndYaml) {
+  const std::string a = "http://a/r";
+  const std::string b = "http://b/r";
+  const world w{{{"SLUICE_ORIGIN_REGISTER", a + ", " + b}}, {{"c", "register: [" + a + ", " + b + "]\n"}}};
+  EXPECT_THAT(w.ask({"origin"}).origin.register_urls, ElementsAre(a, b));
+  EXPECT_THAT(w.ask({"origin", "--register", a, "--register", b, "--rtmp", "0"}).origin.register_urls,
+              ElementsAre(a, b));
+  EXPECT_THAT(world({}, w.files).ask({"origin", "--config", "c"}).origin.register_urls, ElementsAre(a, b));
+}
+
+TEST(CommandLine, HelpAndVersion) {
+  EXPECT_EQ(world().ask({"version"}).what, command::version);
+  EXPECT_EQ(world().ask({"--version"}).what, command::version);
+  const auto top = world().ask({"--help"});
+  EXPECT_EQ(top.exit_code, 0);
+  for (const char* sub : {"proxy", "origin", "run", "version"}) EXPECT_THAT(top.out, HasSubstr(sub));
+  const auto proxy = world().ask({"proxy", "--help"});
+  EXPECT_EQ(proxy.exit_code, 0);
+  for (const char* part : {"--rtmp-server", "PROXY_RTMP_SERVER", "11935", "Examples:", "Listening:"}) {
+    EXPECT_THAT(proxy.out, HasSubstr(part));
+  }
+  EXPECT_THAT(world().ask({"run", "--help"}).out, HasSubstr("--origins"));
+  EXPECT_THAT(world().ask({"run", "--help"}).out, HasSubstr("default 1935"));
+  const auto none = world().ask({});
+  EXPECT_EQ(none.exit_code, 1);
+  EXPECT_THAT(none.err, HasSubstr("proxy"));
+}
+
+TEST(CommandLine, ReadyFd) {
+  EXPECT_EQ(world().ask({"proxy", "--ready-fd", "7"}).proxy.ready_fd, 7);
+  EXPECT_EQ(world().ask({"origin", "--ready-fd", "8"}).origin.ready_fd, 8);
+}
+
+TEST(CommandLine, RunHandsOnWhatItWasGiven) {
+  const world w{{{"PROXY_PLAY_WAIT", "1s"},
+                 {"PROXY_HTTP_API_AUTH_TOKEN", "hush"},
+                 {"PROXY_HTTP_API_AUTH_TYPE", "bearer"},
+                 {"PROXY_HTTP_API_AUTH_ENABLED", "on"},
+                 {"SLUICE_ORIGIN_GOP_CACHE", "off"},
+                 {"HOME", "/root"}},
+                {{".env", "PROXY_MERGE=5ms\n"}}};
+  const auto asked = w.ask({"run", "--origins", "3", "--log-format", "json", "--rtmp-server", "127.0.0.1:0"});
+  ASSERT_EQ(asked.what, command::run) << asked.err;
+  EXPECT_EQ(asked.run.origins, 3u);
+  EXPECT_EQ(asked.run.log_format, runtime::log_format::json);
+  EXPECT_EQ(asked.run.proxy.rtmp.at.to_string(), "127.0.0.1:0");
+  EXPECT_EQ(asked.run.proxy.http_api.at.port, 1985);
+  EXPECT_TRUE(asked.run.proxy.only_default_vhost);
+
+  // The children read the same values again, from what they are given and nothing else.
+  const auto as_variables = [](const std::vector<std::string>& texts) {
+    variables out;
+    for (const auto& text : texts) out.emplace_back(text.substr(0, text.find('=')), text.substr(text.find('=') + 1));
+    return out;
+  };
+  auto arguments = asked.run.proxy_arguments;
+  for (const auto& argument : arguments) EXPECT_THAT(argument, Not(HasSubstr("hush")));
+  EXPECT_THAT(arguments, Not(Contains("--rtmp-server")));
+  EXPECT_THAT(asked.run.proxy_environment, Contains("HOME=/root"));
+  arguments.insert(arguments.begin(), "proxy");
+  const auto proxy = world{as_variables(asked.run.proxy_environment), {}}.ask(arguments);
+  ASSERT_EQ(proxy.what, command::proxy) << proxy.err;
+  EXPECT_EQ(proxy.proxy.play_wait, 1s);
+  EXPECT_EQ(proxy.proxy.merge, 5ms);
+  EXPECT_EQ(proxy.proxy.grace_quit, 5s);
+  EXPECT_TRUE(proxy.proxy.only_default_vhost);
+  EXPECT_TRUE(proxy.proxy.auth.enabled);
+  EXPECT_EQ(proxy.proxy.auth.token, "hush");
+  EXPECT_EQ(proxy.proxy.log_format, runtime::log_format::json);
+
+  auto origin_arguments = asked.run.origin_arguments;
+  origin_arguments.insert(origin_arguments.begin(), "origin");
+  const auto origin = world{as_variables(asked.run.origin_environment), {}}.ask(origin_arguments);
+  ASSERT_EQ(origin.what, command::origin) << origin.err;
+  EXPECT_FALSE(origin.origin.gop_cache);
+  EXPECT_EQ(origin.origin.register_token, "hush");
+  EXPECT_EQ(origin.origin.log_format, runtime::log_format::json);
+}
+
+}  // namespace
+}  // namespace sluice::app

@@ -1,0 +1,194 @@
+#include "roles/run.hpp"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <stdexcept>
+#include <utility>
+
+#include "roles/child.hpp"
+#include "roles/run_plan.hpp"
+
+namespace sluice::roles {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+using namespace std::chrono_literals;
+
+std::string joined(const std::vector<std::string>& parts) {
+  std::string out;
+  for (const auto& part : parts) out += part + " ";
+  return out;
+}
+
+run_config two_origins() {
+  run_config config;
+  config.origins = 2;
+  config.proxy.rtmp.at = *base::endpoint::parse("[::]:0");
+  config.proxy.http_api.at = *base::endpoint::parse("127.0.0.1:1985");
+  config.proxy.system_api.at = *base::endpoint::parse("[::]:0");
+  config.proxy.grace_quit = 5s;
+  config.proxy.force_quit = 10s;
+  return config;
+}
+
+TEST(RunPlan, ReadyLines) {
+  const auto line = parse_ready_line(
+      R"({"phase":"ready","rtmp":"[::]:40001","http_api":"127.0.0.1:40002","system_api":"127.0.0.1:40003"})");
+  ASSERT_TRUE(line);
+  EXPECT_EQ(line->rtmp->port, 40001);
+  EXPECT_EQ(line->http_api->port, 40002);
+  EXPECT_EQ(line->system_api->port, 40003);
+  EXPECT_TRUE(parse_ready_line(R"({"phase":"api","system_api":"127.0.0.1:1"})"));
+  for (const char* text : {"", "x", "[]", "{}", R"({"phase":"other"})", R"({"phase":"api"})", R"({"phase":1})"}) {
+    EXPECT_FALSE(parse_ready_line(text)) << text;
+  }
+}
+
+TEST(RunPlan, CommandLinesKeepRealPorts) {
+  const auto config = two_origins();
+  proxy_addresses at(config.proxy);
+  EXPECT_THAT(joined(proxy_command(config, at, 2, 9)), HasSubstr("sluice proxy --rtmp-server [::]:0 "));
+  at.learn(*parse_ready_line(R"({"phase":"ready","rtmp":"[::]:40001","system_api":"[::]:40003"})"));
+  const auto again = joined(proxy_command(config, at, 2, 9));
+  EXPECT_THAT(again, HasSubstr("--rtmp-server [::]:40001 "));
+  EXPECT_THAT(again, HasSubstr("--http-api 127.0.0.1:1985 "));
+  EXPECT_THAT(again, HasSubstr("--system-api [::]:40003 "));
+  EXPECT_THAT(again, HasSubstr("--wait-origins 2 --ready-fd 9 "));
+  const auto origin = joined(origin_command(config, at, "host", 2));
+  EXPECT_THAT(origin, HasSubstr("sluice origin --rtmp 127.0.0.1:0 --api 127.0.0.1:0 "));
+  EXPECT_THAT(origin, HasSubstr("--register http://127.0.0.1:40003/api/v1/srs/register --server-id host-run-2 "));
+}
+
+TEST(RunPlan, WelcomeHasRealAddresses) {
+  auto config = two_origins();
+  proxy_addresses at(config.proxy);
+  at.learn(*parse_ready_line(R"({"phase":"ready","rtmp":"[::]:40001","system_api":"[::]:40003"})"));
+  const auto text = welcome(config, at, 2);
+  EXPECT_THAT(text, HasSubstr("ffmpeg -re -i in.mp4 -c copy -f flv rtmp://127.0.0.1:40001/live/livestream"));
+  EXPECT_THAT(text, HasSubstr("ffplay rtmp://127.0.0.1:40001/live/livestream"));
+  EXPECT_THAT(text, HasSubstr("http://127.0.0.1:40003/metrics"));
+  EXPECT_THAT(text, HasSubstr("From other machines"));
+  config.proxy.advertise = base::ip_address::parse("192.0.2.1");
+  EXPECT_THAT(welcome(config, at, 2), HasSubstr("rtmp://192.0.2.1:40001/live"));
+  at.rtmp = *base::endpoint::parse("[::1]:5");
+  EXPECT_THAT(welcome(config, at, 2), HasSubstr("rtmp://[::1]:5/live/livestream"));
+  EXPECT_THAT(welcome(config, at, 2), Not(HasSubstr("From other machines")));
+}
+
+TEST(RestartBackoff, DoublesUpToFiveSecondsAndForgetsAfterHealth) {
+  restart_backoff backoff;
+  const base::duration expected[] = {100ms, 200ms, 400ms, 800ms, 1600ms, 3200ms, 5s, 5s};
+  for (const auto delay : expected) EXPECT_EQ(backoff.after(1s), delay);
+  EXPECT_EQ(backoff.after(10s), 100ms);
+  EXPECT_EQ(backoff.after(0s), 200ms);
+}
+
+class silent_log final : public base::log_sink {
+ public:
+  bool enabled(base::log_level) const override { return false; }
+  void write(base::log_level, std::string_view, std::span<const base::log_field>) override {}
+};
+
+/// A supervisor in a process of its own, over fake children (a shell script) that report through a pipe which they and
+/// the supervisor hold: a line for each start, and the end of the pipe when all are gone.
+class supervised_cluster {
+ public:
+  explicit supervised_cluster(const std::string& mode) {
+    int ends[2];
+    if (::pipe(ends) != 0) throw std::runtime_error("pipe");
+    report_ = ends[0];
+    ::fcntl(report_, F_SETFD, FD_CLOEXEC);
+    auto config = two_origins();
+    config.program = SLUICE_GOLDEN_DIR "/../unit/app/fake_child.sh";
+    config.proxy_environment = {"PATH=/usr/bin:/bin", "REPORT=" + std::to_string(ends[1]), "MODE=" + mode};
+    config.origin_environment = config.proxy_environment;
+    supervisor_ = ::fork();
+    if (supervisor_ == 0) {
+      ::close(STDOUT_FILENO);
+      ::open("/dev/null", O_WRONLY);
+      silent_log log;
+      ::_exit(run_cluster(config, log));
+    }
+    ::close(ends[1]);
+  }
+  ~supervised_cluster() {
+    if (supervisor_ > 0) {
+      ::kill(supervisor_, SIGKILL);
+      ::waitpid(supervisor_, nullptr, 0);
+    }
+    ::close(report_);
+  }
+
+  void signal(int signo) const { ::kill(supervisor_, signo); }
+  int exit_code() {
+    int status = 0;
+    ::waitpid(std::exchange(supervisor_, -1), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+  /// The next line of a child; empty when all processes are gone.
+  std::string line() {
+    std::string out;
+    for (char c; ::read(report_, &c, 1) == 1 && c != '\n';) out += c;
+    return out;
+  }
+
+ private:
+  pid_t supervisor_ = -1;
+  int report_ = -1;
+};
+
+TEST(Supervisor, StartsProxyThenOriginsAndStopsThemInOrder) {
+  supervised_cluster cluster("good");
+  EXPECT_THAT(cluster.line(), HasSubstr("proxy --rtmp-server [::]:0"));
+  std::vector<std::string> origins{cluster.line(), cluster.line()};
+  EXPECT_THAT(origins, testing::UnorderedElementsAre(HasSubstr("-run-1 "), HasSubstr("-run-2 ")));
+  for (const auto& line : origins) EXPECT_THAT(line, HasSubstr("--register http://127.0.0.1:4243/api/v1/srs/register"));
+  cluster.signal(SIGTERM);
+  EXPECT_EQ(cluster.line(), "proxy stopped");
+  EXPECT_EQ(cluster.line(), "origin stopped");
+  EXPECT_EQ(cluster.line(), "origin stopped");
+  EXPECT_EQ(cluster.exit_code(), 0);
+  EXPECT_EQ(cluster.line(), "");
+}
+
+TEST(Supervisor, ProxyThatCrashesComesBackOnItsRealPorts) {
+  supervised_cluster cluster("crash-proxy");
+  EXPECT_THAT(cluster.line(), HasSubstr("proxy --rtmp-server [::]:0"));
+  std::vector<std::string> lines{cluster.line(), cluster.line(), cluster.line()};
+  EXPECT_THAT(lines, testing::Contains(testing::AllOf(HasSubstr("proxy --rtmp-server 127.0.0.1:4242"),
+                                                      HasSubstr("--system-api 127.0.0.1:4243"))));
+  cluster.signal(SIGINT);
+  EXPECT_EQ(cluster.exit_code(), 0);
+}
+
+TEST(Supervisor, ChildThatCannotStartEndsTheCluster) {
+  supervised_cluster proxy("fail-proxy");
+  EXPECT_EQ(proxy.exit_code(), 1);
+  supervised_cluster origin("fail-origin");
+  EXPECT_EQ(origin.exit_code(), 1);
+}
+
+TEST(Supervisor, ChildrenDieWithAKilledSupervisor) {
+  supervised_cluster cluster("good");
+  for (int i = 0; i < 3; ++i) EXPECT_THAT(cluster.line(), HasSubstr("--"));
+  cluster.signal(SIGKILL);
+  EXPECT_EQ(cluster.line(), "");  // blocks until every holder of the pipe is gone
+}
+
+TEST(Supervisor, SecondSignalKillsAtOnce) {
+  supervised_cluster cluster("stubborn");
+  for (int i = 0; i < 3; ++i) EXPECT_THAT(cluster.line(), HasSubstr("--"));
+  cluster.signal(SIGTERM);
+  EXPECT_EQ(cluster.line(), "proxy asked");
+  cluster.signal(SIGTERM);
+  EXPECT_EQ(cluster.exit_code(), 0);
+}
+
+}  // namespace
+}  // namespace sluice::roles
