@@ -1,0 +1,132 @@
+#include "cluster/core/coordinator.hpp"
+
+#include <deque>
+#include <utility>
+
+#include "cluster/core/owner_table.hpp"
+#include "cluster/core/registry.hpp"
+
+namespace sluice::cluster {
+
+class coordinator::impl {
+ public:
+  impl(coordinator_config config, moment at)
+      : config_(std::move(config)), origins_(config_, actions_, at.now), streams_(config_, origins_, actions_) {
+    after_input(at);
+  }
+
+  /// What every input ends with: those who waited for an origin go on, and the snapshot's readers learn that it
+  /// changed.
+  void after_input(moment at) {
+    if (const auto confirmed = origins_.take_confirmed(); !confirmed.empty()) streams_.origins_confirmed(confirmed, at);
+    const bool changed = origins_.take_changed();
+    if (changed || streams_.publishing() != published_) snapshot_due_ = true;
+    published_ = streams_.publishing();
+    if (!snapshot_due_ || at.now < snapshot_at_) return;
+    snapshot_due_ = false;
+    snapshot_at_ = at.now + config_.snapshot_interval;
+    actions_.push_back(action::snapshot_changed{});
+  }
+
+  base::time_point next_deadline() const {
+    const base::time_point next = std::min(origins_.next_deadline(), streams_.next_deadline());
+    return snapshot_due_ ? std::min(next, snapshot_at_) : next;
+  }
+
+  const coordinator_config config_;
+  std::deque<coordinator_action> actions_;
+  registry origins_;
+  owner_table streams_;
+  bool snapshot_due_ = false;
+  base::time_point snapshot_at_ = base::time_point::min();
+  size_t published_ = 0;
+};
+
+coordinator::coordinator(coordinator_config config, moment at) : impl_(std::make_unique<impl>(std::move(config), at)) {}
+coordinator::~coordinator() = default;
+
+base::result<void> coordinator::registration(origin_registration reg, moment at) {
+  auto outcome = impl_->origins_.registration(std::move(reg), at.now);
+  impl_->after_input(at);
+  return outcome;
+}
+
+void coordinator::claim(uint64_t request_id, const stream_key& key, std::string session,
+                        std::vector<std::string> exclude, moment at) {
+  impl_->streams_.claim(request_id, key, std::move(session), std::move(exclude), at);
+  impl_->after_input(at);
+}
+
+void coordinator::find(uint64_t request_id, const stream_key& key, base::time_point deadline, moment at) {
+  impl_->streams_.find(request_id, key, deadline, at);
+  impl_->after_input(at);
+}
+
+void coordinator::cancel(uint64_t request_id, moment at) {
+  impl_->streams_.cancel(request_id, at);
+  impl_->after_input(at);
+}
+
+void coordinator::publish_started(const stream_key& key, const epoch& e, moment at) {
+  impl_->streams_.publish_started(key, e, at);
+  impl_->after_input(at);
+}
+
+void coordinator::publish_ended(const stream_key& key, const epoch& e, moment at) {
+  impl_->streams_.publish_ended(key, e, at);
+  impl_->after_input(at);
+}
+
+void coordinator::dial_failed(const std::string& origin_id, moment at) {
+  impl_->origins_.dial_failed(origin_id, at.now);
+  impl_->after_input(at);
+}
+
+void coordinator::dial_ok(const std::string& origin_id, moment at) {
+  impl_->origins_.dial_ok(origin_id, at.now);
+  impl_->after_input(at);
+}
+
+void coordinator::origin_closed(uint64_t ask_id, const std::string& origin_id, moment at) {
+  impl_->origins_.ask(ask_id, origin_id, at.now);
+  impl_->after_input(at);
+}
+
+void coordinator::probe_result(const std::string& origin_id, bool ok, const std::optional<std::string>& incarnation,
+                               moment at) {
+  impl_->origins_.probe_result(origin_id, ok, incarnation, at.now);
+  impl_->after_input(at);
+}
+
+void coordinator::store_replied(store_reply reply, moment at) {
+  impl_->streams_.store_replied(std::move(reply), at);
+  impl_->after_input(at);
+}
+
+void coordinator::on_timeout(moment at) {
+  impl_->origins_.on_timeout(at.now);
+  impl_->streams_.on_timeout(at);
+  impl_->after_input(at);
+}
+
+base::time_point coordinator::next_deadline() const { return impl_->next_deadline(); }
+
+std::optional<coordinator_action> coordinator::poll_action() {
+  if (impl_->actions_.empty()) return std::nullopt;
+  coordinator_action next = std::move(impl_->actions_.front());
+  impl_->actions_.pop_front();
+  return next;
+}
+
+cluster_snapshot coordinator::snapshot() const {
+  cluster_snapshot out;
+  for (const auto& [id, o] : impl_->origins_.all()) {
+    out.origins.push_back(
+        {id, o.reg.server, o.reg.device_id, o.reg.rtmp, o.health, o.reg.sluice.has_value(), o.streams()});
+  }
+  out.streams = impl_->streams_.publishing();
+  out.waiting = impl_->streams_.waiting();
+  return out;
+}
+
+}  // namespace sluice::cluster

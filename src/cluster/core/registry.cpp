@@ -1,0 +1,353 @@
+#include "cluster/core/registry.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice::cluster {
+namespace {
+
+constexpr size_t voided_max = 4096;
+constexpr base::duration silence_min = std::chrono::seconds(2);
+/// Registrations closer together are repetitions, not a rhythm.
+constexpr base::duration interval_min = std::chrono::milliseconds(50);
+
+bool same_address(const origin_registration& a, const origin_registration& b) {
+  return std::any_of(a.rtmp.begin(), a.rtmp.end(), [&](const base::endpoint& at) {
+    return std::find(b.rtmp.begin(), b.rtmp.end(), at) != b.rtmp.end();
+  });
+}
+
+}  // namespace
+
+uint64_t origin::streams() const {
+  const uint64_t told = reg.sluice ? reg.sluice->load.streams + placed : 0;
+  return std::max(told, known);
+}
+
+std::optional<base::duration> origin::period() const {
+  if (intervals_seen == 0) {
+    if (!reg.sluice || reg.sluice->period_ms == 0) return std::nullopt;
+    return std::chrono::milliseconds(reg.sluice->period_ms);
+  }
+  auto sorted = intervals;
+  const auto end = sorted.begin() + static_cast<std::ptrdiff_t>(std::min(intervals_seen, sorted.size()));
+  const auto middle = sorted.begin() + (end - sorted.begin()) / 2;
+  std::nth_element(sorted.begin(), middle, end);
+  return *middle;
+}
+
+registry::registry(const coordinator_config& config, std::deque<coordinator_action>& out, base::time_point now)
+    : config_(config), out_(out) {
+  if (!config.default_backend) return;
+  origin o;
+  o.reg = *config.default_backend;
+  o.fabricated = true;
+  o.api_useless = true;  // it need not be a server that has an API
+  add(std::move(o), now);
+}
+
+base::result<void> registry::registration(origin_registration reg, base::time_point now) {
+  const std::string id = reg.id();
+  if (voided_.contains(id)) {
+    return base::fail("voided_incarnation", "origin " + id + " was replaced by a newer incarnation of its server");
+  }
+  if (const auto known = origins_.find(id); known != origins_.end()) {
+    heartbeat(known->second, std::move(reg), now);
+    return {};
+  }
+  if (origins_.size() >= config_.origins_max) return base::fail("too_many_origins", "the limit of origins is reached");
+  origin o;
+  o.reg = std::move(reg);
+  add(std::move(o), now);
+  contest_older(origins_.at(id), now);
+  return {};
+}
+
+void registry::add(origin o, base::time_point now) {
+  o.id = o.reg.id();
+  o.heard_at = now;
+  confirmed_.push_back(o.id);
+  changed_ = true;
+  log(base::log_level::info, "origin_added", o, o.fabricated ? "default_backend" : "registered");
+  origin& added = origins_.insert_or_assign(o.id, std::move(o)).first->second;
+  if (added.fabricated) {
+    start_probe(added, now);
+  } else if (needs_probes(added, now)) {
+    added.probe_at = now + config_.probe_interval;
+  }
+}
+
+void registry::heartbeat(origin& o, origin_registration reg, base::time_point now) {
+  if (const base::duration interval = now - o.heard_at; interval >= interval_min) {
+    o.intervals[o.intervals_seen++ % o.intervals.size()] = interval;
+  }
+  o.reg = std::move(reg);
+  o.heard_at = now;
+  o.placed = 0;
+  changed_ = true;
+  if (o.health != origin_health::alive) revive(o, "heartbeat");
+  o.probe_at = needs_probes(o, now) && !o.probe_out ? now + config_.probe_interval : base::never;
+}
+
+/// Who else claims to be this server, or sits at this address? An address has one process: the older one is void. The
+/// same server at another address was restarted elsewhere, or is a copy of an id file: a probe of the older one tells.
+void registry::contest_older(const origin& newer, base::time_point now) {
+  for (auto at = origins_.begin(); at != origins_.end();) {
+    origin& older = at->second;
+    if (&older == &newer || older.fabricated) {
+      ++at;
+    } else if (same_address(older.reg, newer.reg)) {
+      at = make_void(at, newer.id);
+    } else {
+      if (older.reg.server == newer.reg.server) {
+        if (older.health == origin_health::dead) {
+          at = make_void(at, newer.id);
+          continue;
+        }
+        older.contested_by = newer.id;
+        start_probe(older, now);
+      }
+      ++at;
+    }
+  }
+}
+
+registry::origin_map::iterator registry::make_void(origin_map::iterator at, const std::string& by) {
+  origin& o = at->second;
+  answer(o.asks, origin_verdict::new_incarnation);
+  answer(o.asks_next, origin_verdict::new_incarnation);
+  out_.push_back(action::log{base::log_level::warn, "origin_void", {{"origin", o.id}, {"by", by}}});
+  if (voided_.insert(o.id).second) voided_order_.push_back(o.id);
+  if (voided_order_.size() > voided_max) {
+    voided_.erase(voided_order_.front());
+    voided_order_.pop_front();
+  }
+  changed_ = true;
+  return origins_.erase(at);
+}
+
+void registry::revive(origin& o, std::string_view by) {
+  const bool was_dead = o.health == origin_health::dead;
+  o.health = origin_health::alive;
+  confirmed_.push_back(o.id);
+  changed_ = true;
+  if (was_dead) log(base::log_level::info, "origin_back", o, by);
+}
+
+void registry::lose(origin& o, base::time_point now) {
+  if (o.health != origin_health::dead) log(base::log_level::warn, "origin_dead", o, "no_answer");
+  o.health = origin_health::dead;
+  o.probe_at = now + config_.probe_interval;
+  changed_ = true;
+  answer(o.asks, origin_verdict::dead);
+  answer(o.asks_next, origin_verdict::dead);
+}
+
+void registry::answer(std::vector<uint64_t>& asks, origin_verdict verdict) {
+  for (uint64_t ask_id : std::exchange(asks, {})) out_.push_back(action::verdict{ask_id, verdict});
+}
+
+void registry::start_probe(origin& o, base::time_point now) {
+  if (o.probe_out) return;
+  o.probe_out = true;
+  o.probing = o.reg.api.empty() || o.api_useless ? probe_kind::rtmp_handshake : probe_kind::api_versions;
+  // The shell answers within the timeout; should it ever not, nobody may wait for ever.
+  o.probe_lost_at = now + 2 * config_.probe_timeout + std::chrono::seconds(1);
+  o.probe_at = base::never;
+  o.asks.insert(o.asks.end(), o.asks_next.begin(), o.asks_next.end());
+  o.asks_next.clear();
+  out_.push_back(action::probe{o.id, o.probing, o.probing == probe_kind::api_versions ? o.reg.api : o.reg.rtmp,
+                               config_.probe_timeout});
+}
+
+void registry::probe_result(const std::string& id, bool ok, const std::optional<std::string>& incarnation,
+                            base::time_point now) {
+  const auto at = origins_.find(id);
+  if (at == origins_.end() || !at->second.probe_out) return;
+  origin& o = at->second;
+  o.probe_out = false;
+  o.probe_lost_at = base::never;
+
+  if (!ok && o.probing == probe_kind::api_versions && !o.api_answered) {
+    o.api_useless = true;  // perhaps it only has no API where it says: what counts is whether it speaks RTMP
+    start_probe(o, now);
+    return;
+  }
+  const bool somebody_else = ok && !o.fabricated && incarnation && *incarnation != o.id;
+  if ((!ok || somebody_else) && !o.contested_by.empty()) {
+    const std::string by = o.contested_by;
+    make_void(at, by);
+    return;
+  }
+  if (somebody_else) {
+    // Should its heartbeats go on all the same, then its API endpoint is wrong, and is not asked again.
+    o.api_useless = true;
+    answer(o.asks, origin_verdict::new_incarnation);
+    answer(o.asks_next, origin_verdict::new_incarnation);
+    lose(o, now);
+    return;
+  }
+  if (!ok) {
+    const bool doubted = o.health != origin_health::alive || !o.asks.empty();
+    if (doubted) {
+      lose(o, now);
+    } else {
+      // The first sign of trouble may be a hiccup: dead is who fails twice.
+      o.health = origin_health::suspect;
+      changed_ = true;
+      start_probe(o, now);
+    }
+    return;
+  }
+  if (o.probing == probe_kind::api_versions) o.api_answered = true;
+  if (!o.contested_by.empty()) {
+    out_.push_back(action::log{base::log_level::warn,
+                               "server_id_twice",
+                               {{"origin", o.id},
+                                {"other", o.contested_by},
+                                {"text", "both answer: they are two origins; was an id file copied?"}}});
+    o.contested_by.clear();
+  }
+  if (o.health != origin_health::alive) revive(o, "probe");
+  answer(o.asks, origin_verdict::alive);
+  o.probe_at = needs_probes(o, now) ? now + config_.probe_interval : base::never;
+  if (!o.asks_next.empty()) start_probe(o, now);
+}
+
+void registry::dial_failed(const std::string& id, base::time_point now) {
+  const auto at = origins_.find(id);
+  if (at == origins_.end() || at->second.health == origin_health::dead) return;
+  origin& o = at->second;
+  if (o.health == origin_health::alive) {
+    o.health = origin_health::suspect;
+    changed_ = true;
+    log(base::log_level::warn, "origin_suspect", o, "dial_failed");
+  }
+  start_probe(o, now);
+}
+
+void registry::dial_ok(const std::string& id, base::time_point) {
+  const auto at = origins_.find(id);
+  if (at != origins_.end() && at->second.health != origin_health::alive) revive(at->second, "dial");
+}
+
+void registry::ask(uint64_t ask_id, const std::string& id, base::time_point now) {
+  const auto at = origins_.find(id);
+  if (at == origins_.end() || at->second.health == origin_health::dead) {
+    const bool replaced = at == origins_.end() && voided_.contains(id);
+    out_.push_back(action::verdict{ask_id, replaced ? origin_verdict::new_incarnation : origin_verdict::dead});
+    return;
+  }
+  origin& o = at->second;
+  if (o.probe_out) {
+    o.asks_next.push_back(ask_id);
+    return;
+  }
+  o.asks.push_back(ask_id);
+  start_probe(o, now);
+}
+
+bool registry::is_silent(const origin& o, base::time_point now) const {
+  const auto period = o.period();
+  return !o.fabricated && period && now - o.heard_at >= std::max(2 * *period, silence_min);
+}
+
+bool registry::needs_probes(const origin& o, base::time_point now) const {
+  return o.fabricated || !o.period() || o.health == origin_health::dead || is_silent(o, now);
+}
+
+bool registry::is_expired(const origin& o, base::time_point now) const {
+  return !o.fabricated && now - o.heard_at >= config_.origin_ttl;
+}
+
+void registry::on_timeout(base::time_point now) {
+  for (auto at = origins_.begin(); at != origins_.end();) {
+    origin& o = at->second;
+    // An origin that answers and has our streams is kept beyond its TTL, but gets no new ones.
+    if (is_expired(o, now) && (o.health == origin_health::dead || o.known == 0)) {
+      answer(o.asks, origin_verdict::dead);
+      answer(o.asks_next, origin_verdict::dead);
+      log(base::log_level::info, "origin_expired", o, "not_registered_again");
+      changed_ = true;
+      at = origins_.erase(at);
+      continue;
+    }
+    ++at;
+    if (o.probe_out) {
+      if (now >= o.probe_lost_at) probe_result(std::string(o.id), false, std::nullopt, now);
+      continue;  // o may be gone
+    }
+    if (now >= o.probe_at) {
+      start_probe(o, now);
+    } else if (o.probe_at == base::never && is_silent(o, now)) {
+      if (o.health == origin_health::alive) {
+        o.health = origin_health::suspect;
+        changed_ = true;
+        log(base::log_level::warn, "origin_suspect", o, "no_heartbeat");
+      }
+      start_probe(o, now);
+    }
+  }
+}
+
+base::time_point registry::next_deadline() const {
+  base::time_point next = base::never;
+  for (const auto& [id, o] : origins_) {
+    next = std::min(next, o.probe_out ? o.probe_lost_at : o.probe_at);
+    if (o.fabricated) continue;
+    const auto period = o.period();
+    if (!o.probe_out && o.probe_at == base::never && period) {
+      next = std::min(next, o.heard_at + std::max(2 * *period, silence_min));
+    }
+    if (o.health == origin_health::dead || o.known == 0) next = std::min(next, o.heard_at + config_.origin_ttl);
+  }
+  return next;
+}
+
+const origin* registry::find(const std::string& id) const {
+  const auto at = origins_.find(id);
+  return at == origins_.end() ? nullptr : &at->second;
+}
+
+const origin* registry::find_living(const std::string& id) const {
+  const origin* o = find(id);
+  return o != nullptr && o->health != origin_health::dead ? o : nullptr;
+}
+
+std::vector<candidate> registry::candidates(base::time_point now) const {
+  std::vector<candidate> found;
+  for (const origin_health wanted : {origin_health::alive, origin_health::suspect}) {
+    for (const auto& [id, o] : origins_) {
+      if (o.health != wanted || is_expired(o, now)) continue;
+      const bool shadowed = o.fabricated && std::any_of(origins_.begin(), origins_.end(), [&](const auto& other) {
+                              return &other.second != &o && other.second.health != origin_health::dead &&
+                                     same_address(other.second.reg, o.reg);
+                            });
+      if (shadowed) continue;  // the default backend has registered: one server, one candidate
+      const double weight = o.reg.sluice ? o.reg.sluice->weight : 1;
+      const uint32_t capacity = o.reg.sluice ? o.reg.sluice->capacity : 0;
+      found.push_back({o.id, o.reg.server, o.streams(), weight, capacity});
+    }
+    if (!found.empty()) break;
+  }
+  return found;
+}
+
+void registry::placed(const std::string& id) {
+  if (const auto at = origins_.find(id); at != origins_.end()) ++at->second.placed;
+}
+
+void registry::count_known(const std::string& id, int difference) {
+  const auto at = origins_.find(id);
+  if (at == origins_.end()) return;
+  if (difference < 0 && at->second.known == 0) return;  // it expired and came back in between
+  at->second.known += static_cast<uint64_t>(difference);
+  changed_ = true;
+}
+
+void registry::log(base::log_level level, std::string_view event, const origin& o, std::string_view reason) {
+  std::string at = o.reg.rtmp.empty() ? std::string() : o.reg.rtmp.front().to_string();
+  out_.push_back(action::log{level, event, {{"origin", o.id}, {"rtmp", std::move(at)}, {"reason", reason}}});
+}
+
+}  // namespace sluice::cluster
