@@ -25,6 +25,8 @@ namespace {
 using base::duration;
 using base::time_point;
 
+constexpr duration second_signal_after = std::chrono::milliseconds(300);
+
 time_point now() { return runtime::loop::monotonic_now(); }
 
 /// A descriptor that is closed with its owner.
@@ -58,11 +60,11 @@ class stop_signals {
   }
   ~stop_signals() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
   int fd() const { return fd_.get(); }
-  /// How many have come since it was last asked.
-  int take() {
-    int count = 0;
-    for (signalfd_siginfo info; ::read(fd_.get(), &info, sizeof info) == sizeof info;) ++count;
-    return count;
+  /// Whether one has come since it was last asked.
+  bool take() {
+    bool any = false;
+    for (signalfd_siginfo info; ::read(fd_.get(), &info, sizeof info) == sizeof info;) any = true;
+    return any;
   }
 
  private:
@@ -102,7 +104,7 @@ class supervisor {
     while (!finished()) {
       wait_for_events();
       for (auto& s : slots_) reap(s);
-      if (const int signals = signals_.take(); signals > 0) on_signals(signals);
+      if (signals_.take()) on_signals();
       if (stop_asked_at_ == base::never) {
         for (auto& s : slots_) {
           if (s.restart_at <= now()) start(s);
@@ -220,13 +222,14 @@ class supervisor {
     slots_[0].was_ready = true;
   }
 
-  void on_signals(int count) {
+  void on_signals() {
     if (!stopping()) {
       log_.info("stopping", {{"reason", "signal"}});
       stop();
-      --count;
+      return;
     }
-    if (count == 0) return;
+    // timeout(1) and terminals signal a process and its group: only a later signal is a second one.
+    if (now() - stop_asked_at_ < second_signal_after) return;
     log_.warn("killing", {{"reason", "second_signal"}});
     signal_all(SIGKILL);
   }
