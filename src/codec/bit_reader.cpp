@@ -28,10 +28,11 @@ void bit_reader::skip(size_t count) {
 
 uint32_t bit_reader::ue() {
   unsigned zeros = 0;
-  while (remaining() > 0 && !flag()) ++zeros;
-  if (zeros >= 32 || failed_) {
-    failed_ = true;
-    return 0;
+  while (!flag()) {
+    if (failed_ || ++zeros == 32) {
+      failed_ = true;
+      return 0;
+    }
   }
   const uint32_t suffix = bits(zeros);
   return failed_ ? 0 : (uint32_t{1} << zeros) - 1 + suffix;
