@@ -165,7 +165,12 @@ void connection::handle_events() {
 }
 
 void connection::on_frames() {
-  if (blocked_since_ == base::never && phase_ == phase::open) flush();
+  if (phase_ != phase::open) return;
+  if (blocked_since_ == base::never) {
+    flush();
+  } else {
+    handler_->on_blocked();
+  }
 }
 
 void connection::flush() {
@@ -175,10 +180,12 @@ void connection::flush() {
   server_.bytes_out_cell_.add(static_cast<int64_t>(bytes_out_ - before));
   switch (status) {
     case pump_status::failed: return close("client_reset");
-    case pump_status::drained:
-      blocked_since_ = base::never;
-      if (phase_ == phase::flushing) linger();
+    case pump_status::drained: {
+      const bool was_blocked = std::exchange(blocked_since_, base::never) != base::never;
+      if (phase_ == phase::flushing) return linger();
+      if (was_blocked) handler_->on_drained();
       return;
+    }
     case pump_status::blocked:
       if (blocked_since_ == base::never || bytes_out_ > before) blocked_since_ = loop().now();
       rearm();

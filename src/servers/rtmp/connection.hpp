@@ -29,6 +29,10 @@ class client_handler {
   virtual void on_media(rtmp::message msg) = 0;
   /// All that one read brought has been handed over: a good moment to look at queues.
   virtual void on_batch_end() {}
+  /// The client takes no more bytes now; called again whenever more waits for it.
+  virtual void on_blocked() {}
+  /// It has taken all that waited.
+  virtual void on_drained() {}
   /// The client ended its publish or play but keeps the connection.
   virtual void on_stream_closed() = 0;
   /// The connection is going away; nothing may be sent any more.
@@ -72,6 +76,8 @@ class connection final : public runtime::io_handler, public media::reader_owner 
   void close_after_flush(std::string_view reason);
   /// Closes now.
   void close(std::string_view reason);
+  /// True while the socket takes no more.
+  bool blocked() const { return blocked_since_ != base::never; }
 
   void on_io(runtime::io_ready ready) override;
   void on_frames() override;

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "media/hub.hpp"
+#include "relay/shard.hpp"
+
+namespace sluice::relay {
+
+class feed;
+
+/// Somebody who watches a feed: a player's connection, or the link to another shard.
+class feed_viewer {
+ public:
+  /// The hub is fed now: attach a reader to it. Called at once by add() if the feed runs already.
+  virtual void on_feed_started(feed& f) = 0;
+  /// The stream is not to be had (any more); the viewer has been removed. `code`: the status for its client.
+  virtual void on_feed_ended(std::string_view code, std::string_view text) = 0;
+
+ protected:
+  ~feed_viewer() = default;
+};
+
+/// One stream as one shard's viewers see it.
+class feed {
+ public:
+  feed(shard_context& shard, cluster::stream_key key, const media::hub_limits& limits, servers::hub_flusher& flusher,
+       std::function<void()> on_unused);
+  virtual ~feed();
+  feed(const feed&) = delete;
+  feed& operator=(const feed&) = delete;
+
+  media::hub& hub() { return hub_; }
+  const cluster::stream_key& key() const { return key_; }
+  bool started() const { return started_; }
+  /// It gave up: its viewers are gone, and it takes no new ones.
+  bool ended() const { return ended_; }
+  virtual const std::string& origin() const = 0;  ///< id of the origin it comes from, for logs
+  void add(feed_viewer& v);
+  /// Destroy the viewer's reader first. The last one starts the linger time.
+  void remove(feed_viewer& v);
+  bool unused() const { return viewers_.empty(); }
+  /// Back pressure by the only viewer of a private feed.
+  virtual void pause_source(bool) {}
+
+ protected:
+  void start_viewers();
+  void end_viewers(std::string_view code, std::string_view text);
+
+  shard_context& shard_;
+  const cluster::stream_key key_;
+
+ private:
+  servers::hub_flusher& flusher_;
+  media::hub hub_;
+  std::vector<feed_viewer*> viewers_;
+  bool started_ = false, ended_ = false;
+  runtime::timer linger_;
+};
+
+using request_maker = std::function<rtmp::client_request(const cluster::assignment&)>;
+
+/// A feed that plays the stream from its origin, and from the next one when that is gone.
+class pull_feed final : public feed, public upstream_events {
+ public:
+  /// `to`: where to start. `make_request`: what to ask of an origin. `name`: session id for logs.
+  pull_feed(shard_context& shard, cluster::stream_key key, const media::hub_limits& limits, cluster::assignment to,
+            request_maker make_request, std::string session, std::function<void()> on_unused);
+  ~pull_feed() override;
+  const std::string& origin() const override { return to_.origin_id; }
+  void pause_source(bool on) override;
+
+ private:
+  void dial();
+  void resolve();
+  void retry(std::string_view reason);
+  void give_up(std::string_view code, std::string_view text);
+  // upstream_events
+  void on_started() override;
+  void on_media(rtmp::message msg) override;
+  void on_refused(const rtmp::client_status& status) override;
+  void on_lost(bool started, std::string_view reason) override;
+  void on_undialled(const base::error& e) override;
+
+  cluster::assignment to_;
+  request_maker make_request_;
+  const std::string session_;
+  std::unique_ptr<upstream> upstream_;
+  runtime::timer retry_;
+  base::time_point give_up_at_;
+  base::time_point lost_alive_at_{};  // when an origin that lives ended a running pull
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace sluice::relay

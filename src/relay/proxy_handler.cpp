@@ -1,0 +1,94 @@
+#include "relay/proxy_handler.hpp"
+
+#include "relay/play_relay.hpp"
+#include "relay/publish_relay.hpp"
+#include "servers/rtmp/capabilities.hpp"
+
+namespace sluice::relay {
+namespace {
+
+class proxy_handler final : public servers::client_handler {
+ public:
+  proxy_handler(servers::connection& c, shard_context& shard, feed_set& feeds) : client_(c), shard_(shard), feeds_(feeds) {}
+
+  void on_connect(rtmp::connect_request request) override {
+    connect_ = std::make_unique<rtmp::connect_request>(std::move(request));
+    client_.session().accept_connect(servers::forward_capabilities(false));
+  }
+
+  void on_publish(rtmp::publish_request request) override {
+    leave();
+    auto ask = make_ask(request.name);
+    if (!ask) {
+      client_.session().reject_publish(request.stream_id, "NetStream.Publish.BadName", ask.error().text);
+      return refuse(ask.error(), request.name);
+    }
+    publish_ = std::make_unique<publish_relay>(shard_, client_, std::move(*ask), request.stream_id);
+  }
+
+  void on_play(rtmp::play_request request) override {
+    leave();
+    auto ask = make_ask(request.name);
+    if (!ask) {
+      client_.session().reject_play(request.stream_id, "NetStream.Play.Failed", ask.error().text);
+      return refuse(ask.error(), request.name);
+    }
+    play_ = std::make_unique<play_relay>(shard_, feeds_, client_, std::move(*ask), request.stream_id);
+  }
+
+  void on_media(rtmp::message msg) override {
+    if (publish_) publish_->on_client_media(std::move(msg));
+  }
+  void on_batch_end() override {
+    if (publish_) publish_->on_client_batch_end();
+  }
+  void on_blocked() override {
+    if (play_) play_->on_client_blocked();
+  }
+  void on_drained() override {
+    if (play_) play_->on_client_drained();
+  }
+  void on_stream_closed() override {
+    client_.session_ended("stream_closed");
+    leave();
+  }
+  void on_closed() override { leave(); }
+
+ private:
+  base::result<client_ask> make_ask(const std::string& name) {
+    auto address = cluster::parse_rtmp(connect_->tc_url, connect_->app, name, shard_.config.vhosts);
+    if (!address) return tl::unexpected(address.error());
+    return client_ask{*connect_, name, std::move(*address), client_.id(), client_.peer()};
+  }
+
+  void refuse(const base::error& e, const std::string& name) {
+    client_.session_refused(e.reason, name, e.text);
+    client_.close_after_flush(e.reason);
+  }
+
+  // This may be called from within the relay, through the connection that it writes to: it is stopped now, destroyed later.
+  void leave() {
+    const auto retire = [this](auto relay) {
+      if (!relay) return;
+      relay->stop();
+      shard_.loop.defer([gone = std::shared_ptr(std::move(relay))] {});
+    };
+    retire(std::exchange(publish_, nullptr));
+    retire(std::exchange(play_, nullptr));
+  }
+
+  servers::connection& client_;
+  shard_context& shard_;
+  feed_set& feeds_;
+  std::unique_ptr<rtmp::connect_request> connect_;
+  std::unique_ptr<publish_relay> publish_;
+  std::unique_ptr<play_relay> play_;
+};
+
+}  // namespace
+
+std::unique_ptr<servers::client_handler> make_proxy_handler(servers::connection& c, shard_context& shard, feed_set& feeds) {
+  return std::make_unique<proxy_handler>(c, shard, feeds);
+}
+
+}  // namespace sluice::relay

@@ -1,0 +1,98 @@
+#include "relay/publish_relay.hpp"
+
+namespace sluice::relay {
+
+publish_relay::publish_relay(shard_context& shard, servers::connection& client, client_ask ask, uint32_t stream_id)
+    : shard_(shard), client_(client), ask_(std::move(ask)), stream_id_(stream_id), hub_(shard.config.retention_hub, shard.prompt_flusher) {
+  hub_.begin_source(shard_.loop.now());
+  claim();
+}
+
+publish_relay::~publish_relay() { shard_.prompt_flusher.forget(hub_); }
+
+void publish_relay::stop() {
+  alive_.reset();
+  if (upstream_) upstream_->say_goodbye();
+  upstream_.reset();
+  if (std::exchange(running_, false)) shard_.control.publish_ended(ask_.address.key, to_.epoch);
+}
+
+void publish_relay::claim() {
+  shard_.control.claim(shard_.loop, ask_.address.key, ask_.session, failed_,
+                       [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> found) {
+                         if (alive.expired()) return;
+                         if (!found) return refuse("NetStream.Publish.Denied", found.error().reason, found.error().text);
+                         to_ = std::move(*found);
+                         dial();
+                       });
+}
+
+void publish_relay::dial() {
+  upstream_ = std::make_unique<upstream>(shard_.loop, shard_.config.upstream, shard_.upstream_cells, to_.rtmp,
+                                         request_for(ask_, rtmp::client_intent::publish, to_, shard_.config), *this);
+}
+
+void publish_relay::try_next() {
+  upstream_.reset();
+  failed_.push_back(to_.origin_id);
+  if (failed_.size() >= shard_.config.claim_attempts)
+    return refuse("NetStream.Publish.Denied", "no_origin", "No origin server could be reached.");
+  claim();
+}
+
+void publish_relay::on_started() {
+  running_ = true;
+  shard_.control.dial_ok(to_.origin_id);
+  shard_.control.publish_started(ask_.address.key, to_.epoch);
+  client_.session().accept_publish(stream_id_);
+  client_.session_started("publish", ask_.address.key.str(), to_.origin_id);
+  upstream_->push(hub_);
+  client_.flush();
+}
+
+void publish_relay::on_client_media(rtmp::message msg) { hub_.append(std::move(msg), shard_.loop.now()); }
+
+void publish_relay::on_client_batch_end() {
+  if (upstream_ && upstream_->blocked() && upstream_->backlog() > shard_.config.backlog_max) client_.pause_reading(true);
+}
+
+void publish_relay::on_drained() { client_.pause_reading(false); }
+
+void publish_relay::on_refused(const rtmp::client_status& status) {
+  if (status.refused) return refuse(status.code, "origin_refused", status.description);
+  client_.session().send_status(stream_id_, "error", status.code, status.description);
+  client_.close_after_flush("origin_ended");
+}
+
+void publish_relay::on_undialled(const base::error&) {
+  shard_.control.dial_failed(to_.origin_id);
+  try_next();
+}
+
+void publish_relay::on_lost(bool started, std::string_view reason) {
+  upstream_.reset();
+  shard_.control.origin_closed(
+      shard_.loop, to_.origin_id, [this, alive = std::weak_ptr<bool>(alive_), started, reason](cluster::origin_verdict verdict) {
+        if (alive.expired()) return;
+        const bool lives = verdict == cluster::origin_verdict::alive;
+        if (!started && !lives) return try_next();
+        // A close is not a death: stock servers refuse and kick by closing. The client learns it as a status.
+        if (!started) return refuse("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
+        client_.session().send_status(stream_id_, "error", "NetStream.Publish.Failed",
+                                      lives ? "The origin server ended the publish." : "The origin server is gone.");
+        shard_.log.warn("upstream_lost", {{"session", client_.id()},
+                                          {"stream", ask_.address.key.str()},
+                                          {"origin", to_.origin_id},
+                                          {"reason", reason}});
+        client_.close_after_flush(lives ? "origin_closed" : "origin_lost");
+      });
+}
+
+void publish_relay::refuse(std::string_view code, std::string_view reason, std::string_view text) {
+  upstream_.reset();
+  client_.session().reject_publish(stream_id_, code, text);
+  client_.session_refused(reason, ask_.address.key.str(), text);
+  client_.close_after_flush(reason);
+}
+
+}  // namespace sluice::relay

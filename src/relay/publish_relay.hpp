@@ -1,0 +1,55 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "media/hub.hpp"
+#include "relay/client_request.hpp"
+#include "relay/shard.hpp"
+#include "relay/upstream.hpp"
+#include "servers/rtmp/connection.hpp"
+
+namespace sluice::relay {
+
+/// One publisher on its way to the stream's owner: claims, dials, publishes there, then answers the client. Its media goes through a hub that
+/// keeps what a next owner would need (retention) and that the upstream reads; message numbers are that hub's.
+class publish_relay final : public upstream_events {
+ public:
+  publish_relay(shard_context& shard, servers::connection& client, client_ask ask, uint32_t stream_id);
+  ~publish_relay();
+
+  /// The client is gone or publishes no more. Nothing is heard from this relay afterwards; destroy it when nothing of it can be on the
+  /// stack.
+  void stop();
+  void on_client_media(rtmp::message msg);
+  /// The upstream is behind: stop reading the client, so that nothing is lost.
+  void on_client_batch_end();
+
+  // upstream_events
+  void on_started() override;
+  void on_media(rtmp::message) override {}
+  void on_refused(const rtmp::client_status& status) override;
+  void on_lost(bool started, std::string_view reason) override;
+  void on_undialled(const base::error& e) override;
+  void on_drained() override;
+
+ private:
+  void claim();
+  void dial();
+  void try_next();
+  void refuse(std::string_view code, std::string_view reason, std::string_view text);
+
+  shard_context& shard_;
+  servers::connection& client_;
+  const client_ask ask_;
+  const uint32_t stream_id_;
+  media::hub hub_;
+  cluster::assignment to_;
+  std::vector<std::string> failed_;  // origins that could not be reached for this publish
+  std::unique_ptr<upstream> upstream_;
+  bool running_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace sluice::relay

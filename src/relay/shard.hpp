@@ -1,0 +1,57 @@
+#pragma once
+
+#include <vector>
+
+#include "base/log.hpp"
+#include "base/metrics.hpp"
+#include "cluster/core/stream_key.hpp"
+#include "media/hub.hpp"
+#include "relay/director.hpp"
+#include "relay/upstream.hpp"
+#include "runtime/loop.hpp"
+#include "servers/rtmp/hub_flusher.hpp"
+
+namespace sluice::relay {
+
+enum class relay_mode : uint8_t {
+  automatic,   ///< collapse for Sluice origins, per viewer for all others
+  per_viewer,  ///< each viewer has an upstream connection: the origin sees each
+  collapse,    ///< one pull per stream and proxy
+};
+
+enum class address_prefix : uint8_t { sluice_only, always, never };
+
+/// What all relays of a proxy go by. Immutable.
+struct relay_config {
+  relay_mode mode = relay_mode::automatic;
+  address_prefix prefix = address_prefix::sluice_only;
+  cluster::vhost_rules vhosts;
+  upstream_config upstream;
+  media::hub_limits shared_hub;      ///< of a pull with many viewers
+  media::hub_limits private_hub;     ///< of a per-viewer relay
+  media::hub_limits retention_hub;   ///< of a publisher
+  base::duration play_wait = std::chrono::seconds(10);
+  base::duration recover_wait = std::chrono::seconds(30);  ///< of viewers whose origin is gone
+  base::duration linger = std::chrono::seconds(3);          ///< a pull without viewers is kept so long
+  size_t backlog_max = 2u << 20;       ///< unsent bytes towards an origin above which the publisher is not read
+  size_t viewer_backlog_max = 128u << 10;  ///< the same of a per-viewer relay towards its viewer
+  unsigned claim_attempts = 5;         ///< origins tried for one publish
+};
+
+class feed_set;
+
+/// What the relays of one shard share. One per loop; all shards of a proxy are made before any runs.
+struct shard_context {
+  unsigned index;
+  runtime::loop& loop;
+  base::log_sink& log;
+  base::metrics& metrics;
+  const relay_config& config;
+  director& control;
+  servers::hub_flusher& flusher;          ///< with the configured merge delay
+  servers::hub_flusher& prompt_flusher;   ///< without: for what was merged by another shard already
+  upstream_metrics upstream_cells;
+  const std::vector<feed_set*>& all;      ///< of every shard, by index
+};
+
+}  // namespace sluice::relay

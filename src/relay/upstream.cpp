@@ -1,0 +1,188 @@
+#include "relay/upstream.hpp"
+
+#include <fmt/format.h>
+
+#include "media/frame.hpp"
+#include "servers/rtmp/pump.hpp"
+
+namespace sluice::relay {
+namespace {
+
+constexpr int reads_per_turn = 8;
+// Backstop only: liveness is judged by answers (cluster/core), this ends what nobody judges.
+constexpr base::duration user_timeout = std::chrono::seconds(20);
+constexpr base::duration keepalive_idle = std::chrono::seconds(15);
+
+}  // namespace
+
+upstream_metrics::upstream_metrics(base::metrics& m)
+    : bytes_in(m.counter("sluice_upstream_bytes_total", "Bytes from and to origins.", {{"dir", "in"}, {"proto", "rtmp"}})),
+      bytes_out(m.counter("sluice_upstream_bytes_total", "Bytes from and to origins.", {{"dir", "out"}, {"proto", "rtmp"}})),
+      connections(m.gauge("sluice_upstream_connections", "Connections to origins open now.", {{"proto", "rtmp"}})) {}
+
+upstream::upstream(runtime::loop& l, const upstream_config& config, upstream_metrics& metrics, std::vector<base::endpoint> endpoints,
+                   rtmp::client_request request, upstream_events& events)
+    : loop_(l),
+      config_(config),
+      metrics_(metrics),
+      endpoints_(std::move(endpoints)),
+      request_(std::move(request)),
+      events_(events),
+      timer_(l, [this] { on_deadline(); }) {
+  metrics_.connections.add(1);
+  if (endpoints_.empty()) {
+    loop_.defer([this, alive = std::weak_ptr<bool>(alive_)] {
+      if (!alive.expired()) end([](upstream_events& e) { e.on_undialled({"no_endpoint", "the origin names no RTMP endpoint"}); });
+    });
+    return;
+  }
+  dial_next();
+}
+
+upstream::~upstream() {
+  metrics_.connections.add(-1);
+  reader_.reset();
+  if (stream_.is_open()) loop_.unwatch(stream_.fd(), *this);
+}
+
+void upstream::dial_next() {
+  remote_ = endpoints_[next_endpoint_++];
+  connector_ = std::make_unique<runtime::tcp_connector>(
+      loop_, remote_, config_.dial_timeout, [this](base::result<runtime::tcp_stream> stream) {
+        if (stream) return on_connected(std::move(*stream));
+        if (next_endpoint_ < endpoints_.size()) {
+          // The connector whose callback this is must outlive it.
+          loop_.defer([this, alive = std::weak_ptr<bool>(alive_)] {
+            if (!alive.expired()) dial_next();
+          });
+          return;
+        }
+        end([e = std::move(stream.error())](upstream_events& events) { events.on_undialled(e); });
+      });
+}
+
+void upstream::on_connected(runtime::tcp_stream stream) {
+  stream_ = std::move(stream);
+  stream_.set_backstop(user_timeout, keepalive_idle);
+  const uint64_t seed = static_cast<uint64_t>(loop_.now().time_since_epoch().count()) ^ reinterpret_cast<uintptr_t>(this);
+  session_ = std::make_unique<rtmp::client_session>(config_.session, std::move(request_), loop_.now(), seed);
+  loop_.watch(stream_.fd(), *this);
+  flush();
+  if (!ended_) timer_.arm_at(session_->deadline());
+}
+
+void upstream::on_io(runtime::io_ready ready) {
+  if (ended_) return;
+  const std::weak_ptr<bool> alive(alive_);
+  if (ready.readable || ready.hangup) read_some();
+  if (alive.expired() || ended_) return;
+  if (ready.writable && blocked_) {
+    flush();
+    if (!alive.expired() && !ended_ && !blocked_) events_.on_drained();
+  }
+}
+
+void upstream::read_some() {
+  const std::weak_ptr<bool> alive(alive_);
+  for (int turn = 0; turn < reads_per_turn; ++turn) {
+    if (reading_paused_) {
+      read_waits_ = true;
+      return;
+    }
+    const auto got = stream_.read(loop_.read_buffer(), runtime::loop::read_buffer_size);
+    if (got.status == runtime::io_status::would_block) return;
+    if (got.status != runtime::io_status::ok) {
+      const std::string_view reason = got.status == runtime::io_status::closed ? "origin_closed" : "origin_reset";
+      return end([started = started_, reason](upstream_events& e) { e.on_lost(started, reason); });
+    }
+    metrics_.bytes_in.add(static_cast<int64_t>(got.bytes));
+    const auto ok = session_->receive({loop_.read_buffer(), got.bytes}, loop_.now());
+    handle_events();
+    if (alive.expired() || ended_) return;
+    if (!ok) return end([started = started_, reason = ok.error().reason](upstream_events& e) { e.on_lost(started, reason); });
+    if (!session_->output().empty() && !blocked_) flush();
+    if (alive.expired() || ended_) return;
+    if (!timer_.armed()) timer_.arm_at(session_->deadline());
+    if (got.bytes < runtime::loop::read_buffer_size) return;
+  }
+  loop_.defer([this, alive] {
+    if (!alive.expired() && !ended_) read_some();
+  });
+}
+
+void upstream::handle_events() {
+  const std::weak_ptr<bool> alive(alive_);
+  while (!alive.expired() && !ended_) {
+    auto event = session_->next_event();
+    if (!event) return;
+    if (auto* media = std::get_if<rtmp::media_message>(&*event)) {
+      events_.on_media(std::move(media->msg));
+    } else if (std::holds_alternative<rtmp::client_started>(*event)) {
+      started_ = true;
+      events_.on_started();
+    } else if (auto* status = std::get_if<rtmp::client_status>(&*event)) {
+      return end([s = std::move(*status)](upstream_events& e) { e.on_refused(s); });
+    }
+  }
+}
+
+void upstream::push(media::hub& h) {
+  reader_ = std::make_unique<media::reader>(h, *this, media::reader_start::oldest);
+  if (!blocked_) flush();
+}
+
+void upstream::on_frames() {
+  if (!blocked_ && !ended_) flush();
+}
+
+void upstream::flush() {
+  uint64_t sent = 0;
+  const auto status = servers::pump(stream_, session_->output(), started_ ? reader_.get() : nullptr, &sent);
+  metrics_.bytes_out.add(static_cast<int64_t>(sent));
+  blocked_ = status == servers::pump_status::blocked;
+  // A broken connection is seen by its reader, which also tells what the origin said last.
+}
+
+void upstream::send_command(std::string_view name, const std::vector<amf0::value>& arguments) {
+  if (!session_ || ended_) return;
+  session_->send_command(name, arguments);
+  if (!blocked_) flush();
+}
+
+void upstream::pause_reading(bool on) {
+  reading_paused_ = on;
+  if (on || !std::exchange(read_waits_, false)) return;
+  loop_.defer([this, alive = std::weak_ptr<bool>(alive_)] {
+    if (!alive.expired() && !ended_) read_some();
+  });
+}
+
+void upstream::say_goodbye() {
+  if (!session_ || ended_ || !started_) return;
+  if (reader_ && !reader_->at_boundary()) return;
+  session_->close_stream();
+  flush();
+}
+
+void upstream::on_deadline() {
+  if (const auto ok = session_->on_timeout(loop_.now()); !ok)
+    return end([started = started_, reason = ok.error().reason](upstream_events& e) { e.on_lost(started, reason); });
+  if (!blocked_) flush();
+  timer_.arm_at(session_->deadline());
+}
+
+void upstream::end(std::function<void(upstream_events&)> last_call) {
+  if (std::exchange(ended_, true)) return;
+  timer_.cancel();
+  reader_.reset();
+  if (stream_.is_open()) {
+    loop_.unwatch(stream_.fd(), *this);
+    stream_.close();
+  }
+  // Deferred: the owner may destroy this upstream in the call.
+  loop_.defer([this, alive = std::weak_ptr<bool>(alive_), last_call = std::move(last_call)] {
+    if (!alive.expired()) last_call(events_);
+  });
+}
+
+}  // namespace sluice::relay

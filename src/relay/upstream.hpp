@@ -1,0 +1,100 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/metrics.hpp"
+#include "media/reader.hpp"
+#include "proto/rtmp/client_session.hpp"
+#include "runtime/loop.hpp"
+#include "runtime/tcp.hpp"
+
+namespace sluice::relay {
+
+/// What becomes of an upstream connection. Calls come from the loop, never from within a call to the upstream; any of
+/// on_refused, on_lost and on_undialled is the last one, and the upstream may be destroyed in any of them.
+class upstream_events {
+ public:
+  /// The origin agreed: media may flow.
+  virtual void on_started() = 0;
+  /// A message of a played stream.
+  virtual void on_media(rtmp::message msg) = 0;
+  /// The origin said no, or ended the stream, with a status.
+  virtual void on_refused(const rtmp::client_status& status) = 0;
+  /// The connection ended without a word; `started`: after on_started().
+  virtual void on_lost(bool started, std::string_view reason) = 0;
+  /// No endpoint could be connected.
+  virtual void on_undialled(const base::error& e) = 0;
+  /// What was blocked has been sent.
+  virtual void on_drained() {}
+
+ protected:
+  ~upstream_events() = default;
+};
+
+struct upstream_config {
+  rtmp::session_config session;
+  base::duration dial_timeout = std::chrono::seconds(1);  ///< per endpoint
+};
+
+/// Bytes from and to origins, per shard.
+struct upstream_metrics {
+  explicit upstream_metrics(base::metrics& m);
+  base::metric_cell& bytes_in;
+  base::metric_cell& bytes_out;
+  base::metric_cell& connections;
+};
+
+/// One RTMP connection to an origin: dials its endpoints in turn, runs the client session, and pushes a hub or hands over what it plays.
+class upstream final : public runtime::io_handler, public media::reader_owner {
+ public:
+  upstream(runtime::loop& l, const upstream_config& config, upstream_metrics& metrics, std::vector<base::endpoint> endpoints,
+           rtmp::client_request request, upstream_events& events);
+  ~upstream();
+
+  /// Sends every frame of `h`, from the oldest that it holds.
+  void push(media::hub& h);
+  bool blocked() const { return blocked_; }
+  /// Bytes of the pushed hub that have not been written.
+  size_t backlog() const { return reader_ ? reader_->backlog() : 0; }
+  const base::endpoint& remote() const { return remote_; }
+  /// Says goodbye (FCUnpublish, deleteStream) before the connection is closed by the destructor.
+  void say_goodbye();
+  void send_command(std::string_view name, const std::vector<amf0::value>& arguments);
+  /// Stops and resumes reading what the origin sends.
+  void pause_reading(bool on);
+
+  void on_io(runtime::io_ready ready) override;
+  void on_frames() override;
+
+ private:
+  void dial_next();
+  void on_connected(runtime::tcp_stream stream);
+  void read_some();
+  void handle_events();
+  void flush();
+  void on_deadline();
+  void end(std::function<void(upstream_events&)> last_call);
+
+  runtime::loop& loop_;
+  const upstream_config& config_;
+  upstream_metrics& metrics_;
+  std::vector<base::endpoint> endpoints_;
+  size_t next_endpoint_ = 0;
+  rtmp::client_request request_;
+  upstream_events& events_;
+  base::endpoint remote_;
+  std::unique_ptr<runtime::tcp_connector> connector_;
+  runtime::tcp_stream stream_;
+  std::unique_ptr<rtmp::client_session> session_;
+  std::unique_ptr<media::reader> reader_;
+  runtime::timer timer_;
+  bool started_ = false, blocked_ = false, ended_ = false;
+  bool reading_paused_ = false, read_waits_ = false;
+  // Tells a callback on the stack whether `this` was destroyed by what it called.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace sluice::relay
