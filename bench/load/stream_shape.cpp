@@ -9,9 +9,10 @@ namespace {
 constexpr uint64_t frames_per_gop = 50;
 constexpr int64_t frame_ns = 40'000'000;
 constexpr size_t key_frame_bytes = 48'000;
-constexpr size_t header_bytes = 8;     // basic header and message header of type 1
-constexpr size_t video_stamp_at = 10;  // FLV tag byte, packet type, composition time; NALU length, NALU header
-constexpr size_t audio_stamp_at = 2;   // FLV tag byte, packet type
+constexpr size_t gop_video_bytes = 350'400;  // 2 s of 1.5 Mb/s, less the audio
+constexpr size_t header_bytes = 8;           // basic header and message header of type 1
+constexpr size_t video_stamp_at = 10;        // FLV tag byte, packet type, composition time; NALU length, NALU header
+constexpr size_t audio_stamp_at = 2;         // FLV tag byte, packet type
 constexpr char stamp_magic[] = {'S', 'L', 's', 't'};
 constexpr size_t stamp_bytes = sizeof stamp_magic + 16;
 
@@ -47,9 +48,12 @@ stream_shape::stream_shape() {
   const auto fill = [&](std::vector<uint8_t>& body, size_t size) {
     while (body.size() < size) body.push_back(static_cast<uint8_t>(1 + random() % 255));
   };
+  std::vector<size_t> sizes{key_frame_bytes};
+  size_t others = 0;
+  for (uint64_t i = 1; i < frames_per_gop; ++i) others += sizes.emplace_back(size_between(3'000, 9'000));
   for (uint64_t i = 0; i < frames_per_gop; ++i) {
     const bool key = i == 0;
-    const size_t size = key ? key_frame_bytes : size_between(3'000, 9'400);
+    const size_t size = key ? key_frame_bytes : sizes[i] * (gop_video_bytes - key_frame_bytes) / others;
     std::vector<uint8_t> body{static_cast<uint8_t>(key ? 0x17 : 0x27), 1, 0, 0, 0};
     put_u32(body, static_cast<uint32_t>(size - 9));
     body.push_back(key ? 0x65 : 0x41);
