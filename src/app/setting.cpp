@@ -27,9 +27,8 @@ const setting* setting_table::by_variable(std::string_view name) const {
 }
 
 void setting_table::set_default(std::string_view name, std::string text) {
-  for (auto& s : settings) {
-    if (s.name == name) s.default_text = std::move(text);
-  }
+  const auto row = std::find_if(settings.begin(), settings.end(), [&](const setting& s) { return s.name == name; });
+  if (row != settings.end()) row->default_text = std::move(text);
 }
 
 void setting_table::remove(std::string_view name) {

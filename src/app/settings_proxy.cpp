@@ -26,7 +26,6 @@ void add_listening(setting_table& t, roles::proxy_config& c) {
 }
 
 void add_limits_and_media(setting_table& t, roles::proxy_config& c) {
-  using roles::address_prefix_mode;
   using roles::relay_mode;
   using roles::unowned_play;
   constexpr std::string_view relaying = "Relaying";

@@ -67,7 +67,7 @@ base::result<child> child::start(const std::string& program, const std::vector<s
 }
 
 child::child(child&& other) noexcept
-    : pid_(std::exchange(other.pid_, -1)), pidfd_(std::exchange(other.pidfd_, -1)), exit_(std::move(other.exit_)) {}
+    : pid_(std::exchange(other.pid_, -1)), pidfd_(std::exchange(other.pidfd_, -1)), exit_(other.exit_) {}
 
 child& child::operator=(child&& other) noexcept {
   std::swap(pid_, other.pid_);
