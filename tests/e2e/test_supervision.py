@@ -1,0 +1,197 @@
+"""Processes that die, and what becomes of the rest."""
+import os
+import signal
+import socket
+
+import pytest
+
+from lib import compare, net
+from lib.clients import Publisher
+from lib.process import children_of, command_line, exists
+from lib.rtmp import Closed, Refused
+from lib.sluice import ANY_PORTS
+from lib.waiting import poll
+
+
+def test_command_lines_of_the_children(world):
+    """The supervisor's children are `sluice proxy …` and `sluice origin …`; no secret stands on a command line."""
+    cluster = world.run(origins=2, env={"PROXY_HTTP_API_AUTH_ENABLED": "on", "PROXY_HTTP_API_AUTH_TYPE": "bearer",
+                                        "PROXY_HTTP_API_AUTH_TOKEN": "s3cret-token"})
+    lines = [command_line(pid) for pid in children_of(cluster.pid)]
+    assert sorted(line[1] for line in lines) == ["origin", "origin", "proxy"]
+    assert all(line[0] == "sluice" for line in lines)
+    assert not any("s3cret-token" in argument for line in lines for argument in line)
+    assert "s3cret-token" not in cluster.output
+
+
+def test_run_prints_what_to_publish_and_play(world):
+    """The URLs that it prints are real: the ports that the kernel chose."""
+    cluster = world.run(origins=1)
+    cluster.await_line(rf"rtmp://{cluster.rtmp}/live")
+
+
+def test_media_port_opens_when_origins_are_there(world, tags):
+    """The first publish after the ready line succeeds: origins have registered before the media port opened."""
+    cluster = world.run(origins=2)
+    assert len(cluster.find("origin_added", role="proxy")) == 2
+    Publisher(cluster.rtmp, "live", "first").put_all(tags[:5]).close()
+
+
+def test_killed_origin_comes_back_and_so_does_the_stream(world, tags, clip):
+    """kill -9 of the origin that holds a stream: it is restarted and registers; the encoder reconnects and the stream is back."""
+    cluster = world.run(origins=2)
+    world.publisher(cluster.rtmp, name="cam").pace(tags, loops=20)
+    start = cluster.await_event("session_start", role="origin", kind="publish")
+    player = world.player(cluster.rtmp, name="cam")
+    player.await_media(20)
+    mark = len(cluster.events)
+    os.kill(start["pid"], signal.SIGKILL)
+    cluster.await_event("child_restarts", since=mark, role="run")
+    again = cluster.await_event("ready", since=mark, role="origin")
+    assert again["pid"] != start["pid"]
+    cluster.await_event("origin_added", since=mark, role="proxy", origin=lambda o: o.endswith(f"-{again['pid']}"))
+
+    def published():
+        try:
+            return world.publisher(cluster.rtmp, name="cam")
+        except (Refused, Closed, OSError):
+            return None
+    publisher = poll(published, what="publish after the origin's death", every=0.1)
+    publisher.put_all(tags)
+    player = world.player(cluster.rtmp, name="cam")
+    player.await_packet(compare.last_frame(tags))
+    compare.assert_delivered(player.media(), tags)
+
+
+def test_streams_of_other_origins_do_not_notice(world, tags):
+    """faults.md: the other origins' streams have 0 gaps when one origin is killed."""
+    cluster = world.run(origins=2)
+    publishers = {f"s{n}": world.publisher(cluster.rtmp, name=f"s{n}") for n in range(8)}
+    starts = cluster.await_event("session_start", count=8, role="origin", kind="publish")
+    pids = {e["stream"].rsplit("/", 1)[1]: e["pid"] for e in starts}
+    victim = starts[0]["pid"]
+    others = [name for name, pid in pids.items() if pid != victim]
+    assert others, "all streams are at one origin"
+    players = {name: world.player(cluster.rtmp, name=name) for name in others}
+    for name in publishers:
+        publishers[name].put_all(tags[:80])
+    for name in others:
+        players[name].await_packet(tags[79].packet)
+    mark = len(cluster.events)
+    os.kill(victim, signal.SIGKILL)
+    cluster.await_event("ready", since=mark, role="origin")
+    for name in others:
+        publishers[name].put_all(tags[80:])
+    for name in others:
+        players[name].await_packet(compare.last_frame(tags))
+        compare.assert_delivered(players[name].media(), tags, whole=True, who=name)
+
+
+def test_nobody_survives_the_supervisor(world):
+    """kill -9 of the supervisor: the kernel ends its children (PR_SET_PDEATHSIG)."""
+    cluster = world.run(origins=3)
+    children = children_of(cluster.pid)
+    assert len(children) == 4
+    cluster.kill()
+    poll(lambda: not any(exists(pid) for pid in children), what="end of all children")
+    assert not net.accepts(cluster.rtmp)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop(world, tags, number):
+    """SIGTERM and Ctrl-C end everything within the grace time, with exit code 0, also while streams run."""
+    cluster = world.run(origins=2, grace_quit_timeout="2s", force_quit_timeout="4s")
+    children = children_of(cluster.pid)
+    world.publisher(cluster.rtmp, name="s").pace(tags, loops=100)
+    player = world.player(cluster.rtmp, name="s")
+    player.await_media(20)
+    assert cluster.stop(timeout=10, number=number) == 0
+    assert not any(exists(pid) for pid in children)
+    player.await_close()
+
+
+def test_proxy_and_origin_alone_stop_on_sigterm(world):
+    """Each role by itself: exit code 0."""
+    proxy = world.proxy()
+    origin = world.origin([proxy])
+    assert origin.stop(timeout=10) == 0
+    assert proxy.stop(timeout=10) == 0
+
+
+def test_killed_proxy_is_back_on_the_same_port(world, tags):
+    """kill -9 of the proxy under `run`: restarted on the port that clients know, and streams can be published again."""
+    cluster = world.run(origins=2)
+    mark = len(cluster.events)
+    (proxy,) = cluster.children("proxy")
+    os.kill(proxy, signal.SIGKILL)
+    event = cluster.await_event("ready", since=mark, role="proxy")
+    assert event["rtmp"] == cluster.rtmp and event["system_api"] == cluster.api
+    publisher = world.publisher(cluster.rtmp, name="s")
+    player = world.player(cluster.rtmp, name="s")
+    publisher.put_all(tags)
+    player.await_packet(compare.last_frame(tags))
+
+
+def test_child_that_keeps_dying_is_restarted_with_back_off(world):
+    """100 ms … 5 s: the delays grow."""
+    cluster = world.run(origins=1)
+    delays = []
+    for _ in range(4):
+        mark = len(cluster.events)
+        (origin,) = cluster.children("origin")
+        os.kill(origin, signal.SIGKILL)
+        delays.append(cluster.await_event("child_restarts", since=mark)["delay_ms"])
+        cluster.await_event("ready", since=mark, role="origin")
+    assert delays[0] <= 200 and delays == sorted(delays) and delays[-1] > delays[0], delays
+
+
+# -- row 37: a listener that cannot bind -------------------------------------------------------------------------------
+
+
+def _exits_naming(process, *words):
+    assert process.await_exit() == 1, process.tail()
+    for word in words:
+        assert word in process.output, f"{word!r} is not in:\n{process.output}"
+
+
+def _ports(**fixed):
+    out = list(ANY_PORTS)
+    for name, value in fixed.items():
+        out[out.index("--" + name.replace("_", "-")) + 1] = value
+    return out
+
+
+@pytest.mark.parametrize("name", ["rtmp_server", "http_api", "system_api"])
+def test_busy_port(world, name):
+    """Row 37: exit code 1 and a line with the setting's name and the address."""
+    busy = net.free_port()
+    holder = socket.create_server(("127.0.0.1", busy))
+    try:
+        proxy = world.sluice("proxy", *_ports(**{name: f"127.0.0.1:{busy}"}))
+        _exits_naming(proxy, f"PROXY_{name.upper()}", f"127.0.0.1:{busy}")
+    finally:
+        holder.close()
+
+
+def test_second_proxy_on_the_same_port(world):
+    """Row 37: SO_REUSEPORT would let it bind; it is refused all the same, and the first goes on."""
+    first = world.proxy()
+    second = world.sluice("proxy", *_ports(rtmp_server=first.rtmp))
+    _exits_naming(second, "PROXY_RTMP_SERVER", first.rtmp)
+    assert first.alive and net.accepts(first.rtmp)
+
+
+def test_second_run_on_the_same_port(world):
+    """A second `sluice run` says which port is taken and ends; it does not restart its proxy for ever."""
+    first = world.run(origins=1)
+    second = world.sluice("run", "--origins", "1", *_ports(rtmp_server=first.rtmp))
+    _exits_naming(second, "PROXY_RTMP_SERVER", first.rtmp)
+    assert first.alive
+
+
+def test_second_origin_on_the_same_port(world):
+    """The same for an origin."""
+    first = world.origin()
+    second = world.sluice("origin", "--rtmp", first.rtmp, "--api", "127.0.0.1:0")
+    _exits_naming(second, "SLUICE_ORIGIN_RTMP", first.rtmp)
+    assert first.alive
