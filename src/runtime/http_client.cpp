@@ -1,0 +1,188 @@
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/url/parse.hpp>
+#include <boost/url/url_view.hpp>
+#include <charconv>
+#include <optional>
+
+#include "runtime/http_server.hpp"
+#include "runtime/http_text.hpp"
+#include "runtime/loop.hpp"
+
+namespace sluice::runtime {
+
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using boost::system::error_code;
+
+constexpr uint32_t response_header_bytes_max = 64 * 1024;
+
+struct url_parts {
+  std::string host;       // for look-ups: without brackets
+  std::string authority;  // for the Host header
+  std::string target;
+  uint16_t port = 80;
+};
+
+base::result<url_parts> take_apart(const http_client_request& request) {
+  const auto bad = [&](std::string_view why) { return base::fail("bad_url", fmt::format("{}: {}", why, request.url)); };
+  const auto parsed = boost::urls::parse_uri(request.url);
+  if (!parsed) return bad("not a URL");
+  if (parsed->scheme_id() != boost::urls::scheme::http) return bad("not an http:// URL");
+  if (parsed->has_userinfo() || parsed->encoded_host().empty()) return bad("needs a host and no user");
+  url_parts parts;
+  parts.host = parsed->host_type() == boost::urls::host_type::ipv6
+                   ? std::string(parsed->host_ipv6_address().to_string())
+                   : std::string(parsed->host());
+  const std::string_view encoded_host(parsed->encoded_host().data(), parsed->encoded_host().size());
+  parts.authority = encoded_host;
+  if (parsed->has_port() && !parsed->port().empty()) {
+    const auto port = parsed->port();
+    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), parts.port);
+    if (error != std::errc() || end != port.data() + port.size() || parts.port == 0) return bad("bad port");
+    parts.authority += fmt::format(":{}", parts.port);
+  }
+  parts.target = std::string(parsed->encoded_path());
+  if (parts.target.empty()) parts.target = "/";
+  if (parsed->has_query()) parts.target += "?" + std::string(parsed->encoded_query());
+  // What goes into the request line and header must not end it.
+  if (!is_http_token(request.method) || !is_http_value(request.content_type)) return bad("bad method or content type");
+  for (const auto& [name, value] : request.headers) {
+    if (!is_http_token(name) || !is_http_value(value)) return bad("bad header for");
+  }
+  return parts;
+}
+
+/// One exchange. Whichever comes first, its outcome or the deadline, tells the caller; the rest is then cut short.
+class exchange : public std::enable_shared_from_this<exchange> {
+ public:
+  using on_done = std::function<void(base::result<http_response>)>;
+  exchange(loop& l, http_client_request request, on_done done)
+      : loop_(l),
+        request_(std::move(request)),
+        done_(std::move(done)),
+        resolver_(l.context()),
+        stream_(l.context()),
+        deadline_(l, [this] { give_up(); }) {}
+
+  void start() {
+    deadline_.arm_after(request_.timeout);
+    asio::co_spawn(loop_.context(), run(shared_from_this()), [self = shared_from_this()](std::exception_ptr failure) {
+      if (failure) self->finish(base::fail("bad_response", self->request_.url + ": the exchange failed"));
+    });
+  }
+
+ private:
+  asio::awaitable<void> run(std::shared_ptr<exchange> self);
+  asio::awaitable<base::result<http_response>> fetch();
+  asio::awaitable<base::result<void>> connect(const url_parts& to);
+  http::request<http::string_body> message(const url_parts& to);
+  auto resume() { return asio::redirect_error(asio::use_awaitable, error_); }
+
+  tl::unexpected<base::error> failure(std::string_view reason) const {
+    return base::fail(reason, request_.url + ": " + error_.message());
+  }
+  void give_up() {
+    const auto self = shared_from_this();  // `done` may be all that holds what holds this
+    finish(base::fail("timeout", request_.url + ": no answer in time"));
+    resolver_.cancel();
+    error_code ignored;
+    stream_.socket().close(ignored);
+  }
+  void finish(base::result<http_response> outcome) {
+    deadline_.cancel();
+    if (const auto done = std::exchange(done_, nullptr)) done(std::move(outcome));
+  }
+
+  loop& loop_;
+  http_client_request request_;
+  on_done done_;
+  asio::ip::tcp::resolver resolver_;
+  beast::tcp_stream stream_;
+  timer deadline_;
+  error_code error_;  // of the last operation
+};
+
+asio::awaitable<void> exchange::run(std::shared_ptr<exchange>) {
+  co_await asio::post(loop_.context(), resume());  // `done` is never called from within http_fetch()
+  auto outcome = co_await fetch();
+  loop_.refresh();
+  finish(std::move(outcome));
+}
+
+asio::awaitable<base::result<void>> exchange::connect(const url_parts& to) {
+  std::vector<asio::ip::tcp::endpoint> endpoints;
+  error_code not_an_address;
+  if (const auto address = asio::ip::make_address(to.host, not_an_address); !not_an_address) {
+    endpoints.emplace_back(address, to.port);
+  } else {
+    const auto found = co_await resolver_.async_resolve(to.host, std::to_string(to.port),
+                                                        asio::ip::tcp::resolver::numeric_service, resume());
+    if (error_) co_return failure("no_such_host");
+    for (const auto& entry : found) endpoints.push_back(entry.endpoint());
+  }
+  if (!done_) co_return failure("timeout");
+  co_await stream_.async_connect(endpoints, resume());
+  if (error_) co_return failure("refused");
+  stream_.socket().set_option(asio::ip::tcp::no_delay(true), error_);
+  co_return base::result<void>{};
+}
+
+http::request<http::string_body> exchange::message(const url_parts& to) {
+  http::request<http::string_body> m;
+  m.version(11);
+  m.method_string(request_.method);
+  m.target(to.target);
+  m.set(http::field::host, to.authority);
+  for (const auto& [name, value] : request_.headers) m.set(name, value);
+  if (!request_.content_type.empty()) m.set(http::field::content_type, request_.content_type);
+  m.body() = std::move(request_.body);
+  m.keep_alive(false);
+  m.prepare_payload();
+  return m;
+}
+
+asio::awaitable<base::result<http_response>> exchange::fetch() {
+  const auto to = take_apart(request_);
+  if (!to) co_return tl::unexpected(to.error());
+  if (auto connected = co_await connect(*to); !connected) co_return tl::unexpected(connected.error());
+  const auto sent = message(*to);
+  co_await http::async_write(stream_, sent, resume());
+  // A server may answer and close before it has read all: whatever the write says, look for the answer.
+  beast::flat_buffer buffer;
+  std::optional<http::response_parser<http::string_body>> reading;
+  do {  // skips 100 Continue and the like
+    reading.emplace();
+    reading->header_limit(response_header_bytes_max);
+    reading->body_limit(request_.response_bytes_max);
+    reading->skip(sent.method() == http::verb::head);
+    co_await http::async_read_header(stream_, buffer, *reading, resume());
+  } while (!error_ && reading->get().result_int() < 200);
+  auto& parser = *reading;
+  if (!error_ && !parser.is_done()) co_await http::async_read(stream_, buffer, parser, resume());
+  if (error_) co_return failure("bad_response");
+  auto& received = parser.get();
+  http_response response;
+  response.status = static_cast<int>(received.result_int());
+  for (const auto& field : received) response.headers.emplace_back(field.name_string(), field.value());
+  response.content_type = received[http::field::content_type];
+  response.body = std::move(received.body());
+  co_return response;
+}
+
+}  // namespace
+
+void http_fetch(loop& l, http_client_request request, std::function<void(base::result<http_response>)> done) {
+  std::make_shared<exchange>(l, std::move(request), std::move(done))->start();
+}
+
+}  // namespace sluice::runtime

@@ -1,0 +1,494 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <stdexcept>
+
+#include "loop_test_tools.hpp"
+#include "runtime/http_server.hpp"
+#include "runtime/http_text.hpp"
+
+namespace sluice::runtime {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace std::string_view_literals;
+
+class recording_log final : public base::log_sink {
+ public:
+  bool enabled(base::log_level) const override { return true; }
+  void write(base::log_level, std::string_view event, std::span<const base::log_field> fields) override {
+    std::string line(event);
+    for (const auto& f : fields) line += " " + std::string(f.key) + "=" + f.value;
+    lines.push_back(line);
+  }
+  bool has(std::string_view text) const {
+    return std::any_of(lines.begin(), lines.end(), [&](const auto& l) { return l.find(text) != std::string::npos; });
+  }
+  std::vector<std::string> lines;
+};
+
+/// Sends bytes as they are and collects what comes until the server closes.
+class raw_client final : io_handler {
+ public:
+  raw_client(loop& l, const base::endpoint& to, std::string bytes, std::function<void()> done)
+      : loop_(l), bytes_(std::move(bytes)), done_(std::move(done)), connector_(l, to, 5s, [this](auto s) {
+          ASSERT_TRUE(s);
+          stream_ = std::move(*s);
+          loop_.watch(stream_.fd(), *this);
+        }) {}
+  ~raw_client() { loop_.unwatch(stream_.fd(), *this); }
+  std::string received;
+
+ private:
+  void on_io(io_ready) override {
+    while (!bytes_.empty()) {
+      const auto r = stream_.write(base::as_bytes(bytes_));
+      if (r.status != io_status::ok) break;
+      bytes_.erase(0, r.bytes);
+    }
+    for (;;) {
+      const auto r = stream_.read(loop_.read_buffer(), loop::read_buffer_size);
+      if (r.status == io_status::would_block) return;
+      if (r.status != io_status::ok) return std::exchange(done_, [] {})();
+      received.append(reinterpret_cast<const char*>(loop_.read_buffer()), r.bytes);
+    }
+  }
+  loop& loop_;
+  std::string bytes_;
+  std::function<void()> done_;
+  tcp_stream stream_;
+  tcp_connector connector_;
+};
+
+class http : public loop_test {
+ protected:
+  void open(http_server::handler handle) {
+    auto s = http_server::open(loop_, any_port(), limits_, log_, std::move(handle));
+    ASSERT_TRUE(s) << s.error().text;
+    server_ = std::move(*s);
+  }
+  void open_echo() {
+    open([this](const http_request& r, http_server::respond respond) {
+      seen_.push_back(r);
+      respond({.content_type = "text/plain", .body = r.method + " " + r.path + " " + r.body});
+    });
+  }
+  /// All that the server answers to these bytes until it closes.
+  std::string raw(std::string bytes) {
+    raw_client client(loop_, server_->local(), std::move(bytes), [this] { loop_.stop(); });
+    run();
+    return client.received;
+  }
+  base::result<http_response> fetch(http_client_request request) {
+    std::optional<base::result<http_response>> outcome;
+    bool within = true;
+    http_fetch(loop_, std::move(request), [&](base::result<http_response> r) {
+      EXPECT_FALSE(within);
+      EXPECT_FALSE(outcome) << "called twice";
+      outcome = std::move(r);
+      loop_.stop();
+    });
+    within = false;
+    run();
+    return *outcome;
+  }
+  std::string url(std::string_view target) const {
+    return "http://" + server_->local().to_string() + std::string(target);
+  }
+
+  http_server::limits limits_;
+  recording_log log_;
+  std::vector<http_request> seen_;
+  std::unique_ptr<http_server> server_;
+};
+
+TEST_F(http, client_and_server_exchange_whole_messages) {
+  open([this](const http_request& r, http_server::respond respond) {
+    seen_.push_back(r);
+    respond({.status = 201, .headers = {{"X-Answer", "42"}}, .body = "{\"ok\":true}"});
+  });
+  const auto r = fetch({.method = "POST",
+                        .url = url("/api/v1/a%20b?x=1&name=l%26r"),
+                        .headers = {{"Authorization", "Bearer t"}},
+                        .content_type = "application/json",
+                        .body = "{}"});
+  ASSERT_TRUE(r) << r.error().text;
+  EXPECT_EQ(r->status, 201);
+  EXPECT_EQ(r->body, "{\"ok\":true}");
+  EXPECT_EQ(r->content_type, "application/json");
+  EXPECT_NE(std::find(r->headers.begin(), r->headers.end(), std::pair<std::string, std::string>{"X-Answer", "42"}),
+            r->headers.end());
+  ASSERT_EQ(seen_.size(), 1u);
+  EXPECT_EQ(seen_[0].method, "POST");
+  EXPECT_EQ(seen_[0].target, "/api/v1/a%20b?x=1&name=l%26r");
+  EXPECT_EQ(seen_[0].path, "/api/v1/a b");
+  EXPECT_EQ(seen_[0].query, "x=1&name=l%26r");
+  EXPECT_EQ(seen_[0].query_value("name"), "l&r");
+  EXPECT_EQ(seen_[0].query_value("absent"), "");
+  EXPECT_EQ(seen_[0].header("AUTHORIZATION"), "Bearer t");
+  EXPECT_EQ(seen_[0].header("content-type"), "application/json");
+  EXPECT_EQ(seen_[0].body, "{}");
+  EXPECT_TRUE(seen_[0].peer.address.is_loopback());
+}
+
+TEST_F(http, a_connection_serves_many_requests_also_pipelined) {
+  open_echo();
+  const std::string answer =
+      raw("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n"
+          "POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+          "POST /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n1\r\nf\r\n0\r\n\r\n"
+          "GET /4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  ASSERT_EQ(seen_.size(), 4u);
+  EXPECT_NE(answer.find("GET /1 "), std::string::npos);
+  EXPECT_NE(answer.find("POST /2 abc"), std::string::npos);
+  EXPECT_NE(answer.find("POST /3 def"), std::string::npos);
+  EXPECT_TRUE(answer.ends_with("GET /4 ")) << answer;
+}
+
+TEST_F(http, an_answer_may_come_later) {
+  std::optional<http_server::respond> kept;
+  timer later(loop_, [&] { std::exchange(kept, std::nullopt).value()({.body = "late"}); });
+  open([&](const http_request&, http_server::respond respond) {
+    kept = std::move(respond);
+    later.arm_after(1ms);
+  });
+  const auto r = fetch({.url = url("/")});
+  ASSERT_TRUE(r);
+  EXPECT_EQ(r->body, "late");
+}
+
+TEST_F(http, a_handler_that_throws_or_forgets_to_answer_gets_a_500) {
+  open([](const http_request& r, http_server::respond respond) {
+    if (r.path == "/throw") throw std::runtime_error("a bug of ours");
+  });
+  for (const auto* path : {"/throw", "/forget"}) {
+    const auto r = fetch({.url = url(path)});
+    ASSERT_TRUE(r);
+    EXPECT_EQ(r->status, 500);
+  }
+  EXPECT_TRUE(log_.has("a bug of ours"));
+  EXPECT_TRUE(log_.has("path=/throw"));
+}
+
+TEST_F(http, head_gets_the_header_only) {
+  open_echo();
+  const std::string answer = raw("HEAD /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  EXPECT_NE(answer.find("Content-Length: 8\r\n"), std::string::npos) << answer;
+  EXPECT_TRUE(answer.ends_with("\r\n\r\n"));
+  const auto r = fetch({.method = "HEAD", .url = url("/x")});
+  ASSERT_TRUE(r) << r.error().text;
+  EXPECT_EQ(r->body, "");
+}
+
+TEST_F(http, a_204_has_no_body) {
+  open([](const http_request&, http_server::respond respond) { respond({.status = 204}); });
+  const std::string answer = raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 204"));
+  EXPECT_EQ(answer.find("Content-Length"), std::string::npos);
+}
+
+TEST_F(http, expect_100_continue_is_answered) {
+  open_echo();
+  const std::string answer =
+      raw("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200")) << answer;
+}
+
+TEST_F(http, header_values_cannot_split_the_answer) {
+  open([](const http_request&, http_server::respond respond) {
+    respond({.headers = {{"X-Bad", "a\r\nX-Forged: 1"}, {"Bad Name", "b"}, {"X-Good", "c"}}, .body = ""});
+  });
+  const std::string answer = raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  EXPECT_EQ(answer.find("Forged"), std::string::npos);
+  EXPECT_EQ(answer.find("Bad Name"), std::string::npos);
+  EXPECT_NE(answer.find("X-Good: c"), std::string::npos);
+}
+
+struct bad_request {
+  std::string_view name, bytes;
+  int status = 400;
+};
+
+class http_bad_request : public http, public ::testing::WithParamInterface<bad_request> {};
+
+TEST_P(http_bad_request, is_refused_and_the_connection_closed) {
+  limits_.body_bytes_max = 1000;
+  limits_.header_bytes_max = 2000;
+  open_echo();
+  // What follows must not be taken for a request.
+  std::string bytes(GetParam().bytes);
+  if (const size_t at = bytes.find("LONG"); at != std::string::npos) bytes.replace(at, 4, std::string(3000, 'x'));
+  const std::string answer = raw(bytes + "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 " + std::to_string(GetParam().status) + " ")) << answer;
+  EXPECT_NE(answer.find("Connection: close"), std::string::npos);
+  EXPECT_NE(answer.find("{\"code\":" + std::to_string(GetParam().status)), std::string::npos);
+  EXPECT_EQ(answer.find("smuggled"), std::string::npos);
+  EXPECT_TRUE(seen_.empty());
+  EXPECT_TRUE(log_.has("http_refused peer=127.0.0.1:"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    all, http_bad_request,
+    ::testing::Values(
+        bad_request{"length_and_chunked",
+                    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+        bad_request{"chunked_and_length",
+                    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"},
+        bad_request{"length_and_other_coding",
+                    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\nContent-Length: 5\r\n\r\nabcde"},
+        bad_request{"two_lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde"},
+        bad_request{"the_same_length_twice",
+                    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nabcde"},
+        bad_request{"a_list_of_lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\nabcde"},
+        bad_request{"a_negative_length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\nabcde"},
+        bad_request{"a_signed_length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nabcde"},
+        bad_request{"an_overflowing_length",
+                    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n"},
+        bad_request{"an_unknown_coding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\nabcde"},
+        bad_request{
+            "chunked_twice",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+        bad_request{"chunked_in_a_list",
+                    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"},
+        bad_request{"chunked_in_1_0", "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+        bad_request{"a_bad_chunk_size", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n"},
+        bad_request{"an_empty_header_name", "GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n"},
+        bad_request{"a_space_before_the_colon", "GET / HTTP/1.1\r\nHost: a\r\nX : x\r\n\r\n"},
+        bad_request{"a_zero_byte", "GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n"sv},
+        bad_request{"no_host", "GET / HTTP/1.1\r\n\r\n"},
+        bad_request{"two_hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"},
+        bad_request{"no_http", "hello\r\n\r\n"},
+        bad_request{"a_zero_in_the_path", "GET /a%00b HTTP/1.1\r\nHost: a\r\n\r\n"},
+        bad_request{"a_bad_escape", "GET /a%g0 HTTP/1.1\r\nHost: a\r\n\r\n"},
+        bad_request{"a_cut_escape", "GET /a%4 HTTP/1.1\r\nHost: a\r\n\r\n"},
+        bad_request{"no_path", "GET a HTTP/1.1\r\nHost: a\r\n\r\n"},
+        bad_request{"a_header_too_large", "GET / HTTP/1.1\r\nHost: a\r\nX: LONG\r\n\r\n", 431},
+        bad_request{"a_target_too_large", "GET /LONG HTTP/1.1\r\nHost: a\r\n\r\n", 431},
+        bad_request{"a_body_too_large", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\nLONG", 413},
+        bad_request{"a_chunked_body_too_large",
+                    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nbb8\r\nLONG\r\n0\r\n\r\n", 413}),
+    [](const auto& test) { return std::string(test.param.name); });
+
+TEST_F(http, a_header_that_does_not_end_is_cut_off_at_its_deadline) {
+  limits_.header_timeout = 50ms;
+  open_echo();
+  for (const auto* bytes : {"", "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n"}) {
+    const auto start = loop_.refresh();
+    EXPECT_EQ(raw(bytes), "");
+    EXPECT_GE(loop_.refresh() - start, 50ms);
+    EXPECT_LT(loop_.now() - start, 5s);
+  }
+  EXPECT_TRUE(log_.has("reason=header_timeout"));
+  EXPECT_TRUE(seen_.empty());
+}
+
+TEST_F(http, dripping_does_not_extend_the_header_deadline) {
+  limits_.header_timeout = 60ms;
+  open_echo();
+  tcp_stream stream;
+  bool closed = false;
+  timer drip(loop_, [&] {
+    if (stream.write(base::as_bytes("x")).status == io_status::failed) {
+      closed = true;
+      return loop_.stop();
+    }
+    drip.arm_after(10ms);
+  });
+  const auto start = loop_.refresh();
+  tcp_connector connector(loop_, server_->local(), 5s, [&](base::result<tcp_stream> s) {
+    stream = std::move(*s);
+    stream.write(base::as_bytes("GET / HTTP/1.1\r\nX: "));
+    drip.arm_after(0ns);
+  });
+  run();
+  EXPECT_TRUE(closed);
+  EXPECT_GE(loop_.now() - start, 60ms);
+}
+
+TEST_F(http, an_idle_connection_is_closed_after_its_time) {
+  limits_.idle_timeout = 50ms;
+  open_echo();
+  const auto start = loop_.refresh();
+  const std::string answer = raw("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_TRUE(answer.ends_with("GET /1 "));
+  EXPECT_GE(loop_.refresh() - start, 50ms);
+}
+
+TEST_F(http, connections_above_the_limit_get_a_503) {
+  limits_.connections_max = 1;
+  open_echo();
+  tcp_stream first;
+  tcp_connector connector(loop_, server_->local(), 5s, [&](base::result<tcp_stream> s) {
+    first = std::move(*s);
+    loop_.stop();
+  });
+  run();
+  // Nothing is sent, so that the close does not reset the connection before the answer is read.
+  const std::string answer = raw("");
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 503 ")) << answer;
+  const size_t body = answer.find("\r\n\r\n") + 4;
+  EXPECT_NE(answer.find("Content-Length: " + std::to_string(answer.size() - body) + "\r\n"), std::string::npos);
+  EXPECT_TRUE(log_.has("too_many_connections"));
+  // When the first is gone there is room again.
+  first.close();
+  base::result<http_response> r = base::fail("none");
+  for (int i = 0; i < 100 && (!r || r->status != 200); ++i) r = fetch({.url = url("/")});
+  ASSERT_TRUE(r);
+  EXPECT_EQ(r->status, 200);
+}
+
+TEST_F(http, a_server_may_be_destroyed_in_its_handler_and_with_requests_open) {
+  std::vector<http_server::respond> kept;
+  open([&](const http_request& r, http_server::respond respond) {
+    kept.push_back(std::move(respond));
+    if (r.path == "/end") server_.reset();
+  });
+  const auto to = server_->local();
+  const auto base_url = url("");
+  std::vector<base::result<http_response>> outcomes;
+  const auto note = [&](base::result<http_response> r) {
+    outcomes.push_back(std::move(r));
+    if (outcomes.size() == 2) loop_.stop();
+  };
+  http_fetch(loop_, {.url = base_url + "/stay"}, note);
+  http_fetch(loop_, {.url = base_url + "/end"}, note);
+  run();
+  for (const auto& o : outcomes) EXPECT_FALSE(o);
+  for (const auto& respond : kept) respond({});  // too late, and harmless
+  tcp_connector connector(loop_, to, 5s, [&](base::result<tcp_stream> s) {
+    EXPECT_FALSE(s);
+    loop_.stop();
+  });
+  run();
+}
+
+TEST(http_lifetime, a_loop_may_be_destroyed_with_exchanges_under_way) {
+  recording_log log;
+  std::vector<http_server::respond> kept;
+  {
+    loop l;
+    auto server = http_server::open(l, any_port(), {}, log, [&](const http_request&, http_server::respond respond) {
+      kept.push_back(std::move(respond));
+      l.stop();
+    });
+    ASSERT_TRUE(server);
+    http_fetch(l, {.url = "http://" + (*server)->local().to_string() + "/"},
+               [](base::result<http_response>) { ADD_FAILURE(); });
+    l.run();
+    ASSERT_EQ(kept.size(), 1u);
+  }
+  kept[0]({});
+}
+
+// ---- the client's own failures
+
+TEST_F(http, fetch_refuses_bad_urls) {
+  for (const auto* bad : {"", "nonsense", "https://127.0.0.1/", "http://", "http://user@127.0.0.1/", "http:///path",
+                          "http://127.0.0.1:99999/", "http://127.0.0.1/a b"}) {
+    const auto r = fetch({.url = bad});
+    ASSERT_FALSE(r) << bad;
+    EXPECT_EQ(r.error().reason, "bad_url") << bad;
+  }
+  const auto r = fetch({.url = "http://127.0.0.1/", .headers = {{"X", "a\r\nY: b"}}});
+  ASSERT_FALSE(r);
+  EXPECT_EQ(r.error().reason, "bad_url");
+}
+
+TEST_F(http, fetch_tells_refused_and_unknown_hosts_apart) {
+  auto reserved = reserve_port(any_port());
+  ASSERT_TRUE(reserved);
+  EXPECT_EQ(fetch({.url = "http://" + reserved->first.to_string() + "/"}).error().reason, "refused");
+  tcp_stream(reserved->second).close();
+  EXPECT_EQ(fetch({.url = "http://name.invalid/"}).error().reason, "no_such_host");
+}
+
+TEST_F(http, fetch_gives_up_at_its_deadline) {
+  std::vector<http_server::respond> kept;
+  open([&](const http_request&, http_server::respond respond) { kept.push_back(std::move(respond)); });
+  const auto r = fetch({.url = url("/"), .timeout = 50ms});
+  ASSERT_FALSE(r);
+  EXPECT_EQ(r.error().reason, "timeout");
+  EXPECT_EQ(kept.size(), 1u);
+}
+
+/// A server that sends the same bytes to everybody, and closes.
+std::unique_ptr<tcp_acceptor> canned_server(loop& l, std::string bytes) {
+  auto a = tcp_acceptor::open(l, any_port(), {}, [bytes = std::move(bytes)](tcp_stream s, const base::endpoint&) {
+    s.write(base::as_bytes(bytes));
+    s.shutdown_write();
+    static tcp_stream last;  // closing now would reset the connection, since the request is unread
+    last = std::move(s);
+  });
+  return std::move(*a);
+}
+
+TEST_F(http, fetch_takes_what_http_allows_and_bounds_it) {
+  const std::map<std::string, std::string> cases = {
+      {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "200 ok"},
+      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "200 ok"},
+      {"HTTP/1.0 200 OK\r\n\r\nok", "200 ok"},
+      {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", "404 no"},
+      {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", "bad_response"},
+      {"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n" + std::string(1001, 'x'), "bad_response"},
+      {"HTTP/1.1 200 OK\r\n\r\n" + std::string(1001, 'x'), "bad_response"},
+      {"HTTP/1.1 200 OK\r\nX: " + std::string(100'000, 'x') + "\r\n\r\n", "bad_response"},
+      {"220 mail.example ESMTP\r\n", "bad_response"},
+      {"", "bad_response"},
+  };
+  for (const auto& [bytes, expected] : cases) {
+    auto server = canned_server(loop_, bytes);
+    const auto r = fetch({.url = "http://" + server->local().to_string(), .response_bytes_max = 1000});
+    EXPECT_EQ(r ? std::to_string(r->status) + " " + r->body : std::string(r.error().reason), expected) << bytes;
+  }
+}
+
+TEST_F(http, fetch_speaks_to_names_and_ipv6) {
+  auto s = http_server::open(
+      loop_, {*base::ip_address::parse("::1"), 0}, {}, log_,
+      [](const http_request& r, http_server::respond respond) { respond({.body = std::string(r.header("host"))}); });
+  ASSERT_TRUE(s);
+  const std::string port = std::to_string((*s)->local().port);
+  const auto r = fetch({.url = "http://[::1]:" + port + "/"});
+  ASSERT_TRUE(r) << r.error().text;
+  EXPECT_EQ(r->body, "[::1]:" + port);
+  open_echo();
+  const auto by_name = fetch({.url = "http://localhost:" + std::to_string(server_->local().port) + "/x"});
+  ASSERT_TRUE(by_name) << by_name.error().text;
+  EXPECT_EQ(by_name->body, "GET /x ");
+}
+
+// ---- text
+
+TEST(http_text, targets) {
+  const auto parse = [](std::string_view t) {
+    const auto r = parse_http_target(t);
+    return r ? r->path + "|" + r->query : "refused";
+  };
+  EXPECT_EQ(parse("/"), "/|");
+  EXPECT_EQ(parse("/a/b?c=d?e"), "/a/b|c=d?e");
+  EXPECT_EQ(parse("/%41%2f%C3%A9"), "/A/é|");
+  EXPECT_EQ(parse("/a%25"), "/a%|");
+  EXPECT_EQ(parse("http://host:80/p?q"), "/p|q");
+  EXPECT_EQ(parse("http://host"), "/|");
+  EXPECT_EQ(parse("http://host?q"), "/|q");
+  EXPECT_EQ(parse("*"), "*|");
+  for (const auto* bad : {"", "a", "host:443", "://x", "/%", "/%4", "/%zz", "/%00", "/a\tb"}) {
+    EXPECT_EQ(parse(bad), "refused") << bad;
+  }
+}
+
+TEST(http_text, query_values) {
+  http_request r;
+  r.query = "a=1&b=&c&d=x%3Dy=z&%65=5&bad=%zz&a=2&&";
+  EXPECT_EQ(r.query_value("a"), "1");
+  EXPECT_EQ(r.query_value("b"), "");
+  EXPECT_EQ(r.query_value("c"), "");
+  EXPECT_EQ(r.query_value("d"), "x=y=z");
+  EXPECT_EQ(r.query_value("e"), "5");
+  EXPECT_EQ(r.query_value("bad"), "");
+}
+
+}  // namespace
+}  // namespace sluice::runtime
