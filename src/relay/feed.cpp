@@ -86,6 +86,7 @@ void pull_feed::on_media(rtmp::message msg) { hub().append(std::move(msg), shard
 void pull_feed::on_refused(const rtmp::client_status& status) { give_up(status.code, status.description); }
 
 void pull_feed::on_undialled(const base::error& e) {
+  if (e.reason == "no_descriptors") return give_up("NetStream.Play.Failed", e.text);
   shard_.control.dial_failed(to_.origin_id);
   retry(e.reason);
 }

@@ -163,6 +163,11 @@ void feed_set::drop(const cluster::stream_key& key) {
   feeds_.erase(found);
 }
 
+void feed_set::clear() {
+  links_.clear();
+  feeds_.clear();
+}
+
 void feed_set::for_each(const std::function<void(const feed&)>& visit) const {
   for (const auto& [key, f] : feeds_) visit(*f);
 }

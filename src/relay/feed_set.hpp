@@ -31,6 +31,8 @@ class feed_set {
   /// The feed of that stream; made if need be, starting at `to`.
   feed& open(const cluster::stream_key& key, const cluster::assignment& to, request_maker make_request, std::string session);
   size_t size() const { return feeds_.size(); }
+  /// Ends all feeds: before the shards stop, so that feeds can still tell each other.
+  void clear();
   void for_each(const std::function<void(const feed&)>& visit) const;
 
  private:

@@ -64,7 +64,8 @@ void publish_relay::on_refused(const rtmp::client_status& status) {
   client_.close_after_flush("origin_ended");
 }
 
-void publish_relay::on_undialled(const base::error&) {
+void publish_relay::on_undialled(const base::error& e) {
+  if (e.reason == "no_descriptors") return refuse("NetStream.Publish.Denied", e.reason, e.text);
   shard_.control.dial_failed(to_.origin_id);
   try_next();
 }

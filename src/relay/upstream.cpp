@@ -30,17 +30,25 @@ upstream::upstream(runtime::loop& l, const upstream_config& config, upstream_met
       events_(events),
       timer_(l, [this] { on_deadline(); }) {
   metrics_.connections.add(1);
-  if (endpoints_.empty()) {
-    loop_.defer([this, alive = std::weak_ptr<bool>(alive_)] {
-      if (!alive.expired()) end([](upstream_events& e) { e.on_undialled({"no_endpoint", "the origin names no RTMP endpoint"}); });
-    });
-    return;
+  counted_ = config_.descriptors && config_.descriptors->take();
+  if (config_.descriptors && !counted_) {
+    undialled_later({"no_descriptors", "The server is full."});
+  } else if (endpoints_.empty()) {
+    undialled_later({"no_endpoint", "The origin names no RTMP endpoint."});
+  } else {
+    dial_next();
   }
-  dial_next();
+}
+
+void upstream::undialled_later(base::error e) {
+  loop_.defer([this, alive = std::weak_ptr<bool>(alive_), e = std::move(e)] {
+    if (!alive.expired()) end([e](upstream_events& events) { events.on_undialled(e); });
+  });
 }
 
 upstream::~upstream() {
   metrics_.connections.add(-1);
+  if (counted_) config_.descriptors->give();
   reader_.reset();
   if (stream_.is_open()) loop_.unwatch(stream_.fd(), *this);
 }

@@ -8,6 +8,7 @@
 #include "base/metrics.hpp"
 #include "media/reader.hpp"
 #include "proto/rtmp/client_session.hpp"
+#include "runtime/descriptor_budget.hpp"
 #include "runtime/loop.hpp"
 #include "runtime/tcp.hpp"
 
@@ -25,7 +26,7 @@ class upstream_events {
   virtual void on_refused(const rtmp::client_status& status) = 0;
   /// The connection ended without a word; `started`: after on_started().
   virtual void on_lost(bool started, std::string_view reason) = 0;
-  /// No endpoint could be connected.
+  /// No endpoint could be connected; reason no_descriptors: by our own lack.
   virtual void on_undialled(const base::error& e) = 0;
   /// What was blocked has been sent.
   virtual void on_drained() {}
@@ -37,6 +38,7 @@ class upstream_events {
 struct upstream_config {
   rtmp::session_config session;
   base::duration dial_timeout = std::chrono::seconds(1);  ///< per endpoint
+  runtime::descriptor_budget* descriptors = nullptr;      ///< shared by the process
 };
 
 /// Bytes from and to origins, per shard.
@@ -70,6 +72,7 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   void on_frames() override;
 
  private:
+  void undialled_later(base::error e);
   void dial_next();
   void on_connected(runtime::tcp_stream stream);
   void read_some();
@@ -95,6 +98,7 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   bool reading_paused_ = false, read_waits_ = false;
   // Tells a callback on the stack whether `this` was destroyed by what it called.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  bool counted_ = false;  // in the descriptor budget
 };
 
 }  // namespace sluice::relay

@@ -59,16 +59,9 @@ base::metric_cell& rtmp_server::refused(std::string_view reason) {
 std::string rtmp_server::next_id() { return fmt::format("{}-{:x}", id_prefix_, ++ids_); }
 
 void rtmp_server::on_accept(runtime::tcp_stream stream, const base::endpoint& peer) {
-  if (connections_.size() >= limits_.sessions_max) {
-    // New work is refused before the descriptors run out, so that the work under way can go on.
-    refused("too_many_sessions").add();
-    if (loop_.now() - full_logged_ >= full_log_interval) {
-      full_logged_ = loop_.now();
-      log_.warn("session_refused",
-                {{"proto", "rtmp"}, {"peer", peer.to_string()}, {"reason", "too_many_sessions"}, {"limit", limits_.sessions_max}});
-    }
-    return;
-  }
+  // New work is refused before the descriptors run out, so that the work under way can go on.
+  if (connections_.size() >= limits_.sessions_max) return refuse(peer, "too_many_sessions");
+  if (limits_.descriptors && !limits_.descriptors->take()) return refuse(peer, "no_descriptors");
   auto c = std::make_unique<connection>(*this, std::move(stream), peer, next_id());
   c->handler_ = make_handler_(*c);
   c->slot_ = connections_.size();
@@ -77,7 +70,16 @@ void rtmp_server::on_accept(runtime::tcp_stream stream, const base::endpoint& pe
   connections_.back()->start();
 }
 
+void rtmp_server::refuse(const base::endpoint& peer, std::string_view reason) {
+  refused(reason).add();
+  if (loop_.now() - full_logged_ < full_log_interval) return;
+  full_logged_ = loop_.now();
+  log_.warn("session_refused",
+            {{"proto", "rtmp"}, {"peer", peer.to_string()}, {"reason", reason}, {"sessions", connections_.size()}});
+}
+
 void rtmp_server::retire(connection& c) {
+  if (limits_.descriptors) limits_.descriptors->give();
   std::erase(read_again_, &c);
   const size_t slot = c.slot_;
   if (retired_.empty()) loop_.defer([this] { retired_.clear(); });

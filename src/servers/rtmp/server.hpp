@@ -9,6 +9,7 @@
 #include "base/log.hpp"
 #include "base/metrics.hpp"
 #include "proto/rtmp/server_session.hpp"
+#include "runtime/descriptor_budget.hpp"
 #include "runtime/loop.hpp"
 #include "runtime/tcp.hpp"
 #include "servers/rtmp/connection.hpp"
@@ -18,7 +19,8 @@ namespace sluice::servers {
 
 struct server_limits {
   rtmp::session_config session;
-  size_t sessions_max = 10'000;  ///< of this server
+  size_t sessions_max = SIZE_MAX;  ///< of this server
+  runtime::descriptor_budget* descriptors = nullptr;  ///< shared by the process; outlives the server
   base::duration player_stall = std::chrono::seconds(20);
   bool proxy_protocol = false;           ///< accept PROXY protocol from trusted peers
   std::vector<base::network> trusted;    ///< whose address prefix, PROXY header and `sluice` fields are believed
@@ -50,6 +52,8 @@ class rtmp_server {
  private:
   friend class connection;
   void on_accept(runtime::tcp_stream stream, const base::endpoint& peer);
+  /// Counts; logs once a second.
+  void refuse(const base::endpoint& peer, std::string_view reason);
   /// Takes a closed connection out; it is destroyed after the present batch of events.
   void retire(connection& c);
   void read_later(connection& c);

@@ -1,0 +1,165 @@
+#include "roles/origin.hpp"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "admin/api.hpp"
+#include "admin/registrar.hpp"
+#include "roles/ready.hpp"
+#include "runtime/descriptor_budget.hpp"
+#include "runtime/http_server.hpp"
+#include "runtime/process.hpp"
+#include "servers/live/directory.hpp"
+#include "servers/rtmp/origin_handler.hpp"
+#include "servers/rtmp/server.hpp"
+
+namespace sluice::roles {
+namespace {
+
+// Descriptors for what is not a client: listeners, heartbeats, API calls, files.
+constexpr size_t descriptors_reserved = 128;
+
+servers::second_publisher policy_of(second_publisher_policy p) {
+  switch (p) {
+    case second_publisher_policy::refuse: return servers::second_publisher::refuse;
+    case second_publisher_policy::takeover: return servers::second_publisher::takeover;
+    case second_publisher_policy::takeover_if_idle: break;
+  }
+  return servers::second_publisher::takeover_if_idle;
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) return "origin";
+  return name.data();
+}
+
+/// An origin: one loop with its RTMP server, the directory of its streams, the API and the heartbeats.
+class origin {
+ public:
+  origin(const origin_config& config, base::log_sink& log)
+      : config_(config),
+        log_(log),
+        budget_(budget(log)),
+        limits_(make_limits()),
+        streams_limits_(make_stream_limits()),
+        rtmp_(loop_, "origin", limits_, config.merge, log, metrics_,
+              [this](servers::connection& c) { return servers::make_origin_handler(c, streams_, vhosts_); }),
+        streams_(loop_, streams_limits_, rtmp_.flusher(), [this](media::hub& h) { rtmp_.flusher().forget(h); }, metrics_),
+        vhosts_{config.vhosts, false} {}
+
+  ~origin() { rtmp_.close_all("shutdown"); }
+
+  int run() {
+    const auto rtmp = rtmp_.listen(config_.rtmp.at, {});
+    if (!rtmp) return cannot_listen(log_, config_.rtmp.key, config_.rtmp.at, rtmp.error().reason, rtmp.error().text);
+    me_ = registration(*rtmp);
+    const admin::version_info version{SLUICE_VERSION, me_.pid, me_.server, me_.service};
+    auto api = runtime::http_server::open(loop_, config_.api.at, {}, log_, admin::make_origin_api(version, [this] { return metrics_text(); }));
+    if (!api) return cannot_listen(log_, config_.api.key, config_.api.at, api.error().reason, api.error().text);
+    me_.api = {(*api)->local()};
+
+    admin::registrar heartbeats(loop_, {config_.register_urls, config_.register_token, config_.register_interval, advertised(*rtmp)},
+                                [this] { return current(); }, log_, metrics_);
+    runtime::signal_watch signals(loop_, {SIGTERM, SIGINT}, [this](int) { stop(); });
+    log_ready(log_, {{"rtmp", *rtmp}, {"api", (*api)->local()}});
+    report_phase(config_.ready_fd, "ready", {{"rtmp", *rtmp}, {"api", (*api)->local()}});
+    if (config_.ready_fd >= 0) ::close(config_.ready_fd);
+    loop_.run();
+    log_.info("stopped", {});
+    return 0;
+  }
+
+ private:
+  static size_t budget(base::log_sink& log) {
+    const size_t limit = runtime::raise_descriptor_limit();
+    log.info("limits", {{"descriptors", limit}});
+    const size_t taken = runtime::descriptors_in_use() + descriptors_reserved;
+    return limit > taken ? limit - taken : 0;
+  }
+
+  servers::server_limits make_limits() {
+    servers::server_limits l;
+    l.session.message_bytes_max = static_cast<uint32_t>(config_.message_bytes_max);
+    l.session.handshake_timeout = config_.handshake_timeout;
+    if (config_.max_sessions > 0) l.sessions_max = config_.max_sessions;
+    l.descriptors = &budget_;
+    l.player_stall = config_.player_stall;
+    l.trusted = config_.trusted_networks;
+    return l;
+  }
+
+  servers::directory_limits make_stream_limits() const {
+    servers::directory_limits l;
+    l.hub.gop_cache = config_.gop_cache;
+    l.hub.bytes_max = std::max(config_.gop_bytes, config_.player_queue_bytes);
+    l.hub.age_max = config_.gop_duration;
+    l.hub.lag_max = config_.player_queue_duration;
+    if (config_.capacity > 0) l.publishers_max = config_.capacity;
+    l.policy = policy_of(config_.second_publisher);
+    l.publisher_idle = config_.publisher_idle;
+    return l;
+  }
+
+  cluster::origin_registration registration(const base::endpoint& rtmp) const {
+    cluster::origin_registration r;
+    r.server = config_.server_id.empty() ? fmt::format("{}-{}", host_name(), rtmp.port) : config_.server_id;
+    r.service = runtime::random_id(8);
+    r.pid = std::to_string(::getpid());
+    r.device_id = config_.device_id;
+    r.rtmp = {rtmp};
+    return r;
+  }
+
+  std::optional<base::ip_address> advertised(const base::endpoint& rtmp) const {
+    if (config_.advertise) return config_.advertise;
+    if (!rtmp.address.is_unspecified()) return rtmp.address;
+    return std::nullopt;  // the route to each proxy tells
+  }
+
+  cluster::origin_registration current() const {
+    auto r = me_;
+    cluster::sluice_info info;
+    info.version = SLUICE_VERSION;
+    info.period_ms = static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(config_.register_interval).count());
+    info.load.streams = static_cast<uint32_t>(streams_.published());
+    info.load.sessions = static_cast<uint32_t>(rtmp_.sessions());
+    info.weight = config_.weight;
+    info.capacity = static_cast<uint32_t>(config_.capacity);
+    r.sluice = info;
+    return r;
+  }
+
+  std::string metrics_text() const {
+    const base::metrics* parts[] = {&metrics_};
+    return base::metrics::render(parts);
+  }
+
+  void stop() {
+    log_.info("stopping", {{"sessions", rtmp_.sessions()}});
+    rtmp_.stop_listening();
+    rtmp_.close_all("shutdown");
+    loop_.stop();
+  }
+
+  const origin_config& config_;
+  base::log_sink& log_;
+  runtime::loop loop_;
+  base::metrics metrics_;
+  runtime::descriptor_budget budget_;
+  const servers::server_limits limits_;
+  const servers::directory_limits streams_limits_;
+  servers::rtmp_server rtmp_;
+  servers::directory streams_;
+  const cluster::vhost_rules vhosts_;
+  cluster::origin_registration me_;
+};
+
+}  // namespace
+
+int run_origin(const origin_config& config, base::log_sink& log) { return origin(config, log).run(); }
+
+}  // namespace sluice::roles

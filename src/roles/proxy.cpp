@@ -1,0 +1,321 @@
+#include "roles/proxy.hpp"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "admin/api.hpp"
+#include "cluster/store/memory_store.hpp"
+#include "relay/proxy_handler.hpp"
+#include "roles/ready.hpp"
+#include "runtime/descriptor_budget.hpp"
+#include "runtime/http_server.hpp"
+#include "runtime/process.hpp"
+#include "runtime/shard.hpp"
+#include "runtime/udp.hpp"
+#include "servers/rtmp/server.hpp"
+
+namespace sluice::roles {
+namespace {
+
+// Descriptors for what is no client and no origin: listeners, probes, API calls, files.
+constexpr size_t descriptors_reserved = 256;
+// Media ports open after this even if fewer origins have registered than were awaited.
+constexpr base::duration wait_origins_max = std::chrono::seconds(10);
+constexpr base::duration drain_check = std::chrono::milliseconds(100);
+// A per-viewer relay holds only what its viewer has not taken; lagging is judged at the origin.
+constexpr size_t private_hub_bytes = 16u << 20;
+
+relay::relay_mode mode_of(relay_mode m) {
+  switch (m) {
+    case relay_mode::per_viewer: return relay::relay_mode::per_viewer;
+    case relay_mode::collapse: return relay::relay_mode::collapse;
+    case relay_mode::automatic: break;
+  }
+  return relay::relay_mode::automatic;
+}
+
+relay::address_prefix prefix_of(address_prefix_mode m) {
+  switch (m) {
+    case address_prefix_mode::on: return relay::address_prefix::always;
+    case address_prefix_mode::off: return relay::address_prefix::never;
+    case address_prefix_mode::automatic: break;
+  }
+  return relay::address_prefix::sluice_only;
+}
+
+rtmp::session_config session_of(const proxy_config& c) {
+  rtmp::session_config s;
+  s.message_bytes_max = static_cast<uint32_t>(c.message_bytes_max);
+  s.handshake_timeout = c.handshake_timeout;
+  return s;
+}
+
+servers::server_limits limits_of(const proxy_config& c, runtime::descriptor_budget& budget, size_t shards) {
+  servers::server_limits l;
+  l.session = session_of(c);
+  if (c.max_sessions > 0) l.sessions_max = std::max<size_t>(1, c.max_sessions / shards);
+  l.descriptors = &budget;
+  l.proxy_protocol = c.proxy_protocol;
+  l.trusted = c.trusted_networks;
+  return l;
+}
+
+relay::relay_config relays_of(const proxy_config& c, runtime::descriptor_budget& budget) {
+  relay::relay_config r;
+  r.mode = mode_of(c.relay);
+  r.prefix = prefix_of(c.client_address_prefix);
+  r.vhosts = {c.vhosts, c.only_default_vhost};
+  r.upstream.session = session_of(c);
+  r.upstream.descriptors = &budget;
+  r.play_wait = c.play_wait;
+  r.private_hub.gop_cache = false;
+  r.private_hub.bytes_max = private_hub_bytes;
+  r.retention_hub.strip_set_data_frame = false;
+  r.retention_hub.retain = c.retention;
+  r.retention_hub.bytes_max = c.retention_bytes;
+  r.retention_hub.lag_max = std::chrono::hours(1);  // the publisher is stopped before its origin would miss anything
+  return r;
+}
+
+cluster::origin_registration default_backend_of(const default_backend_config& b) {
+  cluster::origin_registration r;
+  r.server = "default-backend";
+  r.service = "default";
+  r.pid = "0";
+  r.address = b.ip;
+  r.ip = b.ip.to_string();
+  r.rtmp = {{b.ip, b.rtmp}};
+  if (b.http) r.http = {{b.ip, *b.http}};
+  if (b.api) r.api = {{b.ip, *b.api}};
+  if (b.srt) r.srt = {{b.ip, *b.srt}};
+  if (b.rtc) r.rtc_udp = {{b.ip, *b.rtc}};
+  return r;
+}
+
+cluster::coordinator_config coordination_of(const proxy_config& c) {
+  cluster::coordinator_config k;
+  k.proxy_id = runtime::random_id(10);
+  runtime::random_bytes({reinterpret_cast<uint8_t*>(&k.seed), sizeof k.seed});
+  k.origin_ttl = c.origin_ttl;
+  k.play_wait = c.play_wait;
+  k.play_unowned = c.play_unowned == unowned_play::relay ? cluster::play_unowned::relay : cluster::play_unowned::wait;
+  if (c.default_backend.enabled) k.default_backend = default_backend_of(c.default_backend);
+  return k;
+}
+
+/// All that one shard has. Made, used and destroyed on its thread.
+struct proxy_shard {
+  proxy_shard(unsigned index, runtime::loop& l, base::duration merge, const servers::server_limits& limits,
+              const relay::relay_config& relays, relay::director& control, base::log_sink& log,
+              base::metrics& cells, const std::vector<relay::feed_set*>& all)
+      : server(l, "proxy", limits, merge, log, cells,
+               [this](servers::connection& c) { return relay::make_proxy_handler(c, context, feeds); }),
+        prompt(l, base::duration::zero()),
+        context{index, l, log, cells, relays, control, server.flusher(), prompt, relay::upstream_metrics(cells), all},
+        feeds(context) {}
+
+  servers::rtmp_server server;
+  servers::hub_flusher prompt;
+  relay::shard_context context;
+  relay::feed_set feeds;
+};
+
+/// A proxy: the control thread (this one) with registry, store, probes and APIs; and shards that carry the media.
+class proxy {
+ public:
+  proxy(const proxy_config& config, base::log_sink& log)
+      : config_(config),
+        log_(log),
+        shard_count_(config.shards > 0 ? config.shards : runtime::usable_cpus()),
+        budget_(available_descriptors()),
+        limits_(limits_of(config, budget_, shard_count_)),
+        relays_(relays_of(config, budget_)),
+        store_([] { return runtime::loop::monotonic_now(); }),
+        director_(control_, coordination_of(config), store_, log, metrics_),
+        threads_(shard_count_),
+        shards_(shard_count_),
+        shard_metrics_(shard_count_),
+        feeds_(shard_count_),
+        open_timer_(control_, [this] { open_media("fewer origins than awaited have registered"); }),
+        drain_timer_(control_, [this] { on_drain_check(); }) {}
+
+  int run() {
+    start_shards();
+    const int code = serve();
+    stop_shards();
+    return code;
+  }
+
+ private:
+  size_t available_descriptors() {
+    const size_t limit = runtime::raise_descriptor_limit();
+    log_.info("limits", {{"descriptors", limit}, {"shards", shard_count_}});
+    const size_t taken = runtime::descriptors_in_use() + descriptors_reserved + 8 * shard_count_;
+    return limit > taken ? limit - taken : 0;
+  }
+
+  // -- start
+  int serve() {
+    // Every address is checked before anything is told to anybody.
+    const auto rtmp = runtime::reserve_port(config_.rtmp.at);
+    if (!rtmp) return refuse_start(config_.rtmp, rtmp.error());
+    rtmp_at_ = rtmp->first;
+    for (const auto* udp : {&config_.webrtc, &config_.srt})
+      if (const auto free = runtime::check_udp_port(udp->at); !free) return refuse_start(*udp, free.error());
+
+    const admin::version_info version{SLUICE_VERSION, std::to_string(::getpid()), {}, {}};
+    const std::string token = config_.auth.enabled ? config_.auth.token : std::string();
+    auto sink = [this](cluster::origin_registration r, const base::endpoint&, std::function<void(base::result<void>)> done) {
+      done(director_.registration(std::move(r)));
+    };
+    struct api {
+      const listen_address& listen;
+      admin::router routes;
+      std::unique_ptr<runtime::http_server>& server;
+    };
+    api apis[] = {{config_.http, admin::make_proxy_http(version), http_},
+                  {config_.http_api, admin::make_proxy_api(version, token), http_api_},
+                  {config_.system_api,
+                   admin::make_system_api(version, {config_.origin_networks}, token, sink, [this] { return metrics_text(); }),
+                   system_api_}};
+    for (auto& a : apis) {
+      auto opened = runtime::http_server::open(control_, a.listen.at, {}, log_, std::move(a.routes));
+      if (!opened) return refuse_start(a.listen, opened.error());
+      a.server = std::move(*opened);
+    }
+    director_.on_change = [this](const cluster::cluster_snapshot& s) { on_snapshot(s); };
+    runtime::signal_watch signals(control_, {SIGTERM, SIGINT}, [this](int) { on_stop_signal(); });
+    report_phase(config_.ready_fd, "api", {{"system_api", system_api_->local()}});
+    if (config_.wait_origins == 0) {
+      open_media({});
+    } else {
+      open_timer_.arm_after(wait_origins_max);
+    }
+    control_.run();
+    ::close(rtmp->second);
+    return exit_code_;
+  }
+
+  int refuse_start(const listen_address& listen, const base::error& e) {
+    return cannot_listen(log_, listen.key, listen.at, e.reason, e.text);
+  }
+
+  void on_snapshot(const cluster::cluster_snapshot& s) {
+    size_t alive = 0, by_health[3] = {};
+    for (const auto& o : s.origins) {
+      alive += o.health == cluster::origin_health::alive;
+      ++by_health[static_cast<size_t>(o.health)];
+    }
+    constexpr const char* names[] = {"alive", "suspect", "dead"};
+    for (size_t i = 0; i < 3; ++i)
+      metrics_.gauge("sluice_origins", "Origin servers known, by state.", {{"state", names[i]}}).set(static_cast<int64_t>(by_health[i]));
+    metrics_.gauge("sluice_streams", "Streams published through this proxy.").set(static_cast<int64_t>(s.streams));
+    if (!media_open_ && config_.wait_origins > 0 && alive >= config_.wait_origins) open_media({});
+  }
+
+  void open_media(std::string_view warning) {
+    if (std::exchange(media_open_, true)) return;
+    open_timer_.cancel();
+    if (!warning.empty()) log_.warn("media_ports_open_early", {{"text", warning}, {"awaited", config_.wait_origins}});
+    base::result<void> outcome;
+    std::mutex mutex;
+    threads_.run_on_all([&](runtime::shard& s) {
+      const auto opened = shards_[s.index()]->server.listen(rtmp_at_, {.share_port = true});
+      const std::lock_guard lock(mutex);
+      if (!opened) outcome = tl::unexpected(opened.error());
+    });
+    if (!outcome) {
+      exit_code_ = refuse_start(config_.rtmp, outcome.error());
+      return control_.stop();
+    }
+    const named_endpoints addresses = {{"rtmp", rtmp_at_},
+                                       {"http", http_->local()},
+                                       {"http_api", http_api_->local()},
+                                       {"system_api", system_api_->local()}};
+    log_ready(log_, addresses);
+    report_phase(config_.ready_fd, "ready", addresses);
+    if (config_.ready_fd >= 0) ::close(config_.ready_fd);
+  }
+
+  // -- shards
+  void start_shards() {
+    threads_.start();
+    threads_.run_on_all([this](runtime::shard& s) {
+      const auto i = s.index();
+      shards_[i] = std::make_unique<proxy_shard>(static_cast<unsigned>(i), s.loop(), config_.merge, limits_, relays_, director_, log_,
+                                                 shard_metrics_[i], feeds_);
+      feeds_[i] = &shards_[i]->feeds;
+    });
+  }
+
+  void stop_shards() {
+    // Clients first, while all feeds are there for them to leave; then feeds, whose farewells reach other shards; then the rest.
+    threads_.run_on_all([this](runtime::shard& s) {
+      shards_[s.index()]->server.stop_listening();
+      shards_[s.index()]->server.close_all("shutdown");
+    });
+    threads_.run_on_all([this](runtime::shard& s) { shards_[s.index()]->feeds.clear(); });
+    threads_.run_on_all([](runtime::shard&) {});
+    threads_.stop();
+    shards_.clear();
+    log_.info("stopped", {});
+  }
+
+  size_t sessions() {
+    size_t all = 0;
+    for (auto& m : shard_metrics_)
+      all += static_cast<size_t>(
+          m.gauge("sluice_sessions", "Client connections open now.", {{"role", "proxy"}, {"proto", "rtmp"}}).value());
+    return all;
+  }
+
+  // -- stop: no new work, then wait for the sessions to end, at most for the grace time
+  void on_stop_signal() {
+    if (std::exchange(stopping_, true)) return control_.stop();
+    log_.info("stopping", {{"sessions", sessions()}});
+    give_up_at_ = control_.now() + std::min(config_.grace_quit, config_.force_quit);
+    threads_.run_on_all([this](runtime::shard& s) { shards_[s.index()]->server.stop_listening(); });
+    on_drain_check();
+  }
+
+  void on_drain_check() {
+    if (sessions() == 0 || control_.now() >= give_up_at_) return control_.stop();
+    drain_timer_.arm_after(drain_check);
+  }
+
+  std::string metrics_text() const {
+    std::vector<const base::metrics*> parts{&metrics_};
+    for (const auto& m : shard_metrics_) parts.push_back(&m);
+    return base::metrics::render(parts);
+  }
+
+  const proxy_config& config_;
+  base::log_sink& log_;
+  const size_t shard_count_;
+  runtime::descriptor_budget budget_;
+  const servers::server_limits limits_;
+  const relay::relay_config relays_;
+  runtime::loop control_;
+  base::metrics metrics_;
+  cluster::memory_store store_;
+  relay::director director_;
+  runtime::shard_group threads_;
+  std::vector<std::unique_ptr<proxy_shard>> shards_;
+  std::deque<base::metrics> shard_metrics_;
+  std::vector<relay::feed_set*> feeds_;
+  base::endpoint rtmp_at_;
+  std::unique_ptr<runtime::http_server> http_, http_api_, system_api_;
+  runtime::timer open_timer_, drain_timer_;
+  base::time_point give_up_at_{};
+  bool media_open_ = false, stopping_ = false;
+  int exit_code_ = 0;
+};
+
+}  // namespace
+
+int run_proxy(const proxy_config& config, base::log_sink& log) { return proxy(config, log).run(); }
+
+}  // namespace sluice::roles
