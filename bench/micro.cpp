@@ -1,0 +1,229 @@
+// micro: what the parsers, the wire form, the fan-out log and placement cost without any socket (Google Benchmark).
+// Bytes and items per second are per CPU second.
+
+#include <benchmark/benchmark.h>
+
+#include <string>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "cluster/core/placement.hpp"
+#include "load/stream_shape.hpp"
+#include "media/hub.hpp"
+#include "media/reader.hpp"
+#include "proto/amf0/value.hpp"
+#include "proto/flv/file.hpp"
+#include "proto/flv/tag.hpp"
+#include "proto/rtmp/chunk_reader.hpp"
+#include "proto/rtmp/wire.hpp"
+
+namespace {
+
+using namespace sluice;
+
+/// Ten seconds of the load tool's stream as an encoder sends it: type 1 headers, chunks of 4,096 bytes.
+const std::vector<uint8_t>& encoder_bytes() {
+  static const std::vector<uint8_t> all = [] {
+    bench::stream_shape shape;
+    bench::stream_position at;
+    std::vector<uint8_t> out;
+    bench::append_message(out, 2, bench::set_chunk_size, 0, 0, std::vector<uint8_t>{0, 0, 16, 0}, 128);
+    const std::vector<uint8_t> preamble = shape.preamble(1);
+    out.insert(out.end(), preamble.begin(), preamble.end());
+    while (bench::stream_shape::due_ns(at) < 10'000'000'000) {
+      const bench::bytes next = shape.next(at, 0);
+      out.insert(out.end(), next.begin(), next.end());
+    }
+    return out;
+  }();
+  return all;
+}
+
+struct collect final : rtmp::message_sink {
+  std::vector<rtmp::message> messages;
+  base::result<void> on_message(rtmp::message&& m) override {
+    messages.push_back(std::move(m));
+    return {};
+  }
+};
+
+/// The same stream as whole messages, fresh: their payloads may be serialised (once).
+std::vector<rtmp::message> messages() {
+  collect sink;
+  rtmp::chunk_reader reader(8u << 20, 64);
+  if (!reader.receive(encoder_bytes(), sink)) std::abort();
+  return std::move(sink.messages);
+}
+
+struct discard final : rtmp::message_sink {
+  size_t count = 0;
+  base::result<void> on_message(rtmp::message&& m) override {
+    count += m.payload.size();
+    return {};
+  }
+};
+
+/// Argument: bytes per receive(), as reads from a socket would give them.
+void chunk_reader(benchmark::State& state) {
+  const base::bytes_view all = encoder_bytes();
+  const auto step = static_cast<size_t>(state.range(0));
+  for (auto _ : state) {
+    rtmp::chunk_reader reader(8u << 20, 64);
+    discard sink;
+    for (size_t at = 0; at < all.size(); at += step) {
+      if (!reader.receive(all.subspan(at, std::min(step, all.size() - at)), sink)) state.SkipWithError("refused");
+    }
+    benchmark::DoNotOptimize(sink.count);
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * all.size()));
+}
+BENCHMARK(chunk_reader)->Arg(1448)->Arg(8192)->Arg(65536);
+
+void amf0_decode_connect(benchmark::State& state) {
+  std::vector<uint8_t> payload;
+  bench::amf_writer w(payload);
+  w.text("connect").number(1).begin_object().key("app").text("live").key("type").text("nonprivate");
+  w.key("flashVer").text("FMLE/3.0 (compatible; Lavf59)").key("swfUrl").text("rtmp://localhost/live");
+  w.key("tcUrl").text("rtmp://localhost:1935/live").key("capabilities").number(15).key("fpad").boolean(false).end();
+  for (auto _ : state) {
+    auto values = amf0::decode_all(payload);
+    benchmark::DoNotOptimize(values);
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * payload.size()));
+}
+BENCHMARK(amf0_decode_connect);
+
+void flv_tag_parse(benchmark::State& state) {
+  const std::vector<rtmp::message> all = messages();
+  for (auto _ : state) {
+    for (const rtmp::message& m : all) {
+      if (m.type == rtmp::video) {
+        auto tag = flv::parse_video_tag(m.payload.view());
+        benchmark::DoNotOptimize(tag);
+      } else if (m.type == rtmp::audio) {
+        auto tag = flv::parse_audio_tag(m.payload.view());
+        benchmark::DoNotOptimize(tag);
+      }
+    }
+  }
+  state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * all.size()));
+}
+BENCHMARK(flv_tag_parse);
+
+void flv_file_read(benchmark::State& state) {
+  const auto header = flv::file_header(true, true);
+  std::vector<uint8_t> file(header.begin(), header.end());
+  for (const rtmp::message& m : messages()) flv::write_tag(file, m.type, m.timestamp, m.payload.view());
+  for (auto _ : state) {
+    flv::reader reader;
+    for (size_t at = 0; at < file.size(); at += 8192) {
+      reader.feed(base::bytes_view(file).subspan(at, std::min<size_t>(8192, file.size() - at)));
+      for (auto tag = reader.next(); tag && *tag; tag = reader.next()) benchmark::DoNotOptimize(*tag);
+    }
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * file.size()));
+}
+BENCHMARK(flv_file_read);
+
+void wire_gather(benchmark::State& state) {
+  std::vector<rtmp::wire_message> all;
+  size_t bytes = 0;
+  for (rtmp::message& m : messages()) {
+    all.push_back(rtmp::wire_message::serialise(std::move(m.payload), m.type, m.timestamp, 6, 1, 60'000));
+    bytes += all.back().size();
+  }
+  std::vector<iovec> parts(64);
+  for (auto _ : state) {
+    size_t count = 0;
+    for (const rtmp::wire_message& m : all) {
+      if (count + 4 > parts.size()) count = 0;
+      size_t taken = 0;
+      count = m.gather(0, parts, count, &taken);
+      benchmark::DoNotOptimize(taken);
+    }
+    benchmark::DoNotOptimize(parts.data());
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * bytes));
+}
+BENCHMARK(wire_gather);
+
+/// A hub with N readers who take everything at each flush of 24 messages (350 ms): the fan-out without its system
+/// calls.
+class taker final : public media::reader_owner {
+ public:
+  explicit taker(media::hub& h) : reader_(h, *this, media::reader_start::keyframe) {}
+  size_t taken() const { return taken_; }
+
+ private:
+  void on_frames() override {
+    for (;;) {
+      base::send_buffer prelude;
+      reader_.prepare(prelude);
+      size_t bytes = 0;
+      if (reader_.gather(parts_, &bytes) == 0) return;
+      reader_.consume(bytes);
+      taken_ += bytes;
+    }
+  }
+  media::reader reader_;
+  std::vector<iovec> parts_ = std::vector<iovec>(128);
+  size_t taken_ = 0;
+};
+
+void hub_fan_out(benchmark::State& state) {
+  struct driver final : media::hub_driver {
+    void on_frames_pending(media::hub&) override {}
+  } quiet;
+  const media::hub_limits limits;
+  size_t bytes = 0;
+  for (auto _ : state) {
+    state.PauseTiming();
+    std::vector<rtmp::message> all = messages();
+    media::hub hub(limits, quiet);
+    std::vector<std::unique_ptr<taker>> takers;
+    for (int64_t i = 0; i < state.range(0); ++i) takers.push_back(std::make_unique<taker>(hub));
+    base::time_point now{};
+    hub.begin_source(now);
+    state.ResumeTiming();
+    size_t pending = 0;
+    for (rtmp::message& m : all) {
+      now = base::time_point(std::chrono::milliseconds(m.timestamp));
+      hub.append(std::move(m), now);
+      if (++pending % 24 == 0) hub.flush();
+    }
+    hub.flush();
+    state.PauseTiming();
+    for (const auto& t : takers) bytes += t->taken();
+    takers.clear();
+    state.ResumeTiming();
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(bytes));
+}
+BENCHMARK(hub_fan_out)->Arg(1)->Arg(500);
+
+/// 10,000 streams onto 100 origins, each pick counted at once.
+void placement_pick(benchmark::State& state) {
+  std::vector<std::string> ids;
+  for (int i = 0; i < 100; ++i) ids.push_back("origin-" + std::to_string(i));
+  std::vector<std::string> keys;
+  for (int i = 0; i < 10'000; ++i) keys.push_back("__defaultVhost__/live/stream-" + std::to_string(i));
+  std::vector<cluster::candidate> candidates;
+  for (auto _ : state) {
+    candidates.clear();
+    for (const std::string& id : ids) candidates.push_back({.origin_id = id, .server_id = id});
+    for (const std::string& key : keys) {
+      const auto picked = cluster::pick_origin(key, candidates, {});
+      if (!picked) state.SkipWithError("nobody picked");
+      ++candidates[*picked].streams;
+    }
+  }
+  uint64_t busiest = 0;
+  for (const cluster::candidate& c : candidates) busiest = std::max(busiest, c.streams);
+  state.counters["busiest"] = static_cast<double>(busiest) / 100;  // of the mean
+  state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * keys.size()));
+}
+BENCHMARK(placement_pick)->Unit(benchmark::kMillisecond);
+
+}  // namespace
+
+BENCHMARK_MAIN();
