@@ -1,0 +1,714 @@
+#include "proto/rtmp/server_session.hpp"
+
+#include <map>
+
+#include "golden/golden.hpp"
+#include "unit/proto/rtmp/support.hpp"
+
+namespace sluice::rtmp::test {
+namespace {
+
+using namespace std::chrono_literals;
+using base::time_point;
+using testing::Test;
+using strings = std::vector<std::string>;
+
+constexpr time_point start{1000s};
+
+amf0::value undefined() { return amf0::value::storage(amf0::undefined{}); }
+
+class server : public Test {
+ protected:
+  session_config config;
+  server_session session{config, start, 7};
+  peer client;
+  time_point now = start;
+
+  base::result<void> try_feed(const bytes& b) { return session.receive(b, now); }
+  void feed(const bytes& b) {
+    auto ok = try_feed(b);
+    ASSERT_TRUE(ok) << ok.error().reason << ": " << ok.error().text;
+  }
+  std::string error_of(const bytes& b) {
+    auto ok = try_feed(b);
+    return ok ? "" : std::string(ok.error().reason);
+  }
+  strings heard() { return client.commands_heard(session.output()); }
+  template <typename Event>
+  Event next() {
+    auto e = session.next_event();
+    EXPECT_TRUE(e && std::holds_alternative<Event>(*e)) << (e ? static_cast<int>(e->index()) : -1);
+    return e && std::holds_alternative<Event>(*e) ? std::get<Event>(std::move(*e)) : Event{};
+  }
+  void no_event() { EXPECT_FALSE(session.next_event()); }
+
+  static bytes connect_command(amf0::object extra = {}) {
+    amf0::object o{{"app", "live"}, {"tcUrl", "rtmp://h/live"}, {"flashVer", "test"}};
+    o.insert(o.end(), extra.begin(), extra.end());
+    return peer::command("connect", 1, {std::move(o)});
+  }
+  void connected(amf0::object extra = {}) {
+    feed(peer::handshake() + connect_command(std::move(extra)));
+    next<connect_request>();
+    session.accept_connect();
+    heard();
+  }
+  uint32_t stream_created() {
+    feed(peer::command("createStream", 4, {amf0::value()}));
+    heard();
+    return ++created_;
+  }
+  uint32_t publishing(const std::string& name = "s") {
+    const uint32_t id = stream_created();
+    feed(peer::command("publish", 5, {amf0::value(), name, "live"}, id));
+    next<publish_request>();
+    session.accept_publish(id);
+    heard();
+    return id;
+  }
+  uint32_t playing() {
+    const uint32_t id = stream_created();
+    feed(peer::command("play", 5, {amf0::value(), "s"}, id));
+    next<play_request>();
+    session.accept_play(id);
+    heard();
+    return id;
+  }
+
+ private:
+  uint32_t created_ = 0;
+};
+
+// ---- connect ----
+
+TEST_F(server, reports_connect_with_all_that_the_client_said) {
+  feed(peer::handshake() + peer::command("connect", 1,
+                                         {amf0::object{{"app", "live/a"},
+                                                       {"tcUrl", "rtmp://h:1935/live/a?x=y"},
+                                                       {"pageUrl", "http://p/\r\nx"},
+                                                       {"swfUrl", "http://s/"},
+                                                       {"flashVer", "FMLE/3.0"},
+                                                       {"capsEx", 3}},
+                                          "further"}));
+  const auto r = next<connect_request>();
+  EXPECT_EQ(r.app, "live/a");
+  EXPECT_EQ(r.tc_url, "rtmp://h:1935/live/a?x=y");
+  EXPECT_EQ(r.page_url, "") << "control characters";
+  EXPECT_EQ(r.swf_url, "http://s/");
+  EXPECT_EQ(r.flash_ver, "FMLE/3.0");
+  EXPECT_EQ(r.command_object.find("capsEx")->number_or(0), 3);
+  EXPECT_EQ(r.arguments.string_or(""), "further");
+  no_event();
+}
+
+TEST_F(server, answers_an_accepted_connect_as_flash_servers_do) {
+  feed(peer::handshake() + connect_command({{"objectEncoding", 3}}));
+  next<connect_request>();
+  EXPECT_TRUE(client.heard(session.output()).empty()) << "nothing before the answer is known";
+  session.accept_connect({{"capsEx", 1}});
+  const auto got = client.heard(session.output());
+  ASSERT_EQ(got.size(), 3u);  // SetChunkSize went into the reader
+  EXPECT_EQ(plain(got[0]), (plain_message{window_ack_size, 0, 0, sluice::test::hex("002625a0")}));
+  EXPECT_EQ(plain(got[1]), (plain_message{set_peer_bandwidth, 0, 0, sluice::test::hex("002625a0 02")}));
+  EXPECT_EQ(client.chunk_size(), config.chunk_size_out);
+  const auto c = parse_command(got[2]).value();
+  EXPECT_EQ(c.name, "_result");
+  EXPECT_EQ(c.transaction, 1);
+  EXPECT_EQ(c.object().find("fmsVer")->string_or(""), "FMS/3,5,3,888");
+  EXPECT_EQ(c.object().find("capabilities")->number_or(0), 127);
+  EXPECT_EQ(c.object().find("mode")->number_or(0), 1);
+  EXPECT_EQ(c.argument(0).find("code")->string_or(""), "NetConnection.Connect.Success");
+  EXPECT_EQ(c.argument(0).find("level")->string_or(""), "status");
+  EXPECT_EQ(c.argument(0).find("objectEncoding")->number_or(0), 3);
+  EXPECT_EQ(c.argument(0).find("capsEx")->number_or(0), 1);
+  ASSERT_TRUE(std::holds_alternative<amf0::ecma_array>(c.argument(0).find("data")->get()));
+  EXPECT_TRUE(c.argument(0).find("data")->find("version"));
+  session.accept_connect();
+  EXPECT_TRUE(session.output().empty()) << "once is enough";
+}
+
+TEST_F(server, rejects_a_connect_with_the_code_given) {
+  feed(peer::handshake() + connect_command());
+  session.reject_connect("NetConnection.Connect.Rejected", "full");
+  EXPECT_EQ(heard(), strings{"_error 1 NetConnection.Connect.Rejected"});
+  feed(peer::command("createStream", 2, {amf0::value()}));
+  EXPECT_TRUE(heard().empty());
+}
+
+TEST_F(server, commands_before_connect_and_a_second_connect_are_violations) {
+  for (const char* name : {"publish", "play", "createStream", "releaseStream"}) {
+    server_session fresh(config, start, 1);
+    auto ok = fresh.receive(peer::handshake() + peer::command(name, 2, {amf0::value(), "s"}, 1), start);
+    ASSERT_FALSE(ok);
+    EXPECT_EQ(ok.error().reason, "protocol_violation") << name;
+  }
+  connected();
+  EXPECT_EQ(error_of(connect_command()), "protocol_violation");
+}
+
+TEST_F(server, streams_must_be_created_before_they_are_used) {
+  connected();
+  EXPECT_EQ(error_of(peer::command("publish", 5, {amf0::value(), "s", "live"}, 1)), "protocol_violation");
+}
+
+TEST_F(server, answers_the_calls_that_clients_make_besides) {
+  connected();
+  feed(peer::command("releaseStream", 2, {amf0::value(), "s"}) + peer::command("FCPublish", 3, {amf0::value(), "s"}) +
+       peer::command("createStream", 4, {amf0::value()}) + peer::command("createStream", 5, {amf0::value()}) +
+       peer::command("getStreamLength", 6, {amf0::value(), "s"}) + peer::command("_checkbw", 7, {amf0::value()}) +
+       peer::command("FCSubscribe", 0, {amf0::value(), "s"}) + peer::command("unheardOf", 8, {amf0::value()}) +
+       peer::command("unheardOf", 0, {amf0::value()}) + peer::command("onStatus", 9, {amf0::value()}) +
+       peer::command("_result", 9, {amf0::value()}));
+  EXPECT_EQ(heard(), (strings{"_result 2", "_result 3", "_result 4 1", "_result 5 2", "_result 6 0", "_result 7",
+                              "_error 8 NetConnection.Call.Failed"}));
+  no_event();
+}
+
+TEST_F(server, understands_amf3_typed_commands) {
+  feed(peer::handshake() + connect_command());
+  next<connect_request>();
+  session.accept_connect();
+  heard();
+  auto payload = encode_command("createStream", 2, {amf0::value()});
+  payload.insert(payload.begin(), 0);
+  feed(peer::message(command_amf3, 0, 0, payload));
+  EXPECT_EQ(heard(), strings{"_result 2 1"});
+}
+
+TEST_F(server, bounds_the_streams_of_one_connection) {
+  connected();
+  for (int i = 0; i < 8; ++i) stream_created();
+  feed(peer::command("createStream", 20, {amf0::value()}));
+  EXPECT_EQ(heard(), strings{"_error 20 NetConnection.Call.Failed"});
+  feed(peer::command("deleteStream", 0, {amf0::value(), 3}) + peer::command("createStream", 21, {amf0::value()}));
+  EXPECT_EQ(heard(), strings{"_result 21 9"});
+}
+
+// ---- publish ----
+
+TEST_F(server, publish_is_answered_with_both_starts) {
+  connected();
+  feed(peer::command("FCPublish", 3, {amf0::value(), "s?k=v"}));
+  const auto id = stream_created();
+  feed(peer::command("publish", 5, {amf0::value(), "s?k=v", "record"}, id));
+  const auto r = next<publish_request>();
+  EXPECT_EQ(r.name, "s?k=v");
+  EXPECT_EQ(r.type, "record");
+  EXPECT_EQ(r.stream_id, id);
+  EXPECT_FALSE(session.publishing());
+  session.accept_publish(id);
+  EXPECT_TRUE(session.publishing());
+  EXPECT_EQ(heard(), (strings{"onFCPublish 0 NetStream.Publish.Start", "onStatus 0 NetStream.Publish.Start"}));
+  session.accept_publish(id);
+  EXPECT_TRUE(heard().empty());
+}
+
+TEST_F(server, refused_publish_leaves_the_connection_usable) {
+  connected();
+  const auto id = stream_created();
+  feed(peer::command("publish", 5, {amf0::value(), "s"}, id));
+  EXPECT_EQ(next<publish_request>().type, "live");
+  session.reject_publish(id, "NetStream.Publish.BadName", "taken");
+  EXPECT_EQ(heard(), strings{"onStatus 0 NetStream.Publish.BadName"});
+  feed(peer::message(video, id, 0, counted(5)));
+  no_event();
+  feed(peer::command("publish", 6, {amf0::value(), "other"}, id));
+  EXPECT_EQ(next<publish_request>().name, "other");
+}
+
+TEST_F(server, media_reaches_the_events_unharmed) {
+  connected();
+  const auto id = publishing();
+  std::vector<plain_message> sent;
+  for (uint8_t type : bytes{audio, video, data_amf0, data_amf3, 7, 10, 21, 23, 200}) {
+    sent.push_back({type, id, 40u * type, counted(300, type)});
+    feed(peer::message(type, id, sent.back().timestamp, sent.back().payload));
+  }
+  for (const auto& s : sent) {
+    const auto m = next<media_message>();
+    EXPECT_EQ(plain(m.msg), s);
+    EXPECT_EQ(m.msg.payload.headroom(), message_headroom);
+    EXPECT_TRUE(m.msg.payload.block().unique());
+  }
+  feed(peer::message(shared_object_amf0, id, 0, counted(9)) + peer::message(shared_object_amf3, id, 0, counted(9)));
+  no_event();
+}
+
+TEST_F(server, media_that_nobody_asked_for_is_dropped) {
+  connected();
+  const auto asked = stream_created();
+  feed(peer::message(video, asked, 0, counted(9)));
+  feed(peer::command("publish", 5, {amf0::value(), "s"}, asked) + peer::message(video, asked, 0, counted(9)));
+  next<publish_request>();
+  no_event();
+  session.accept_publish(asked);
+  feed(peer::message(video, asked + 1, 0, counted(9)) + peer::message(video, 0, 0, counted(9)));
+  no_event();
+  const auto player = playing();
+  feed(peer::message(audio, player, 0, counted(9)));
+  no_event();
+}
+
+TEST_F(server, aggregates_are_taken_apart) {
+  connected();
+  const auto id = publishing();
+  // Times 1000 and 0x01000010 (24 bits and the 8 above); the aggregate's own is 5. A command inside is left out.
+  feed(peer::message(aggregate, id, 5,
+                     sluice::test::hex("08 000002 0003e8 00 000000 aabb 0000000d"
+                                       "14 000001 000000 00 000000 02 0000000c"
+                                       "09 000003 000010 01 000000 ccddee 0000000e")));
+  EXPECT_EQ(plain(next<media_message>().msg), (plain_message{audio, id, 5, {0xaa, 0xbb}}));
+  EXPECT_EQ(plain(next<media_message>().msg), (plain_message{video, id, 0x01000010 - 1000 + 5, {0xcc, 0xdd, 0xee}}));
+  no_event();
+  // The last back pointer may be missing; a part may not.
+  feed(peer::message(aggregate, id, 5, sluice::test::hex("08 000001 000000 00 000000 aa")));
+  EXPECT_EQ(next<media_message>().msg.payload.size(), 1u);
+  EXPECT_EQ(error_of(peer::message(aggregate, id, 5, sluice::test::hex("08 000002 000000 00 000000 aa"))),
+            "bad_aggregate");
+}
+
+TEST_F(server, every_way_to_end_a_stream_is_reported_once) {
+  connected();
+  const auto end = [&](const bytes& command) {
+    const auto id = publishing("name");
+    feed(command);
+    EXPECT_EQ(next<stream_closed>().stream_id, id);
+    feed(command);
+    no_event();
+    EXPECT_FALSE(session.publishing());
+    feed(peer::message(video, id, 0, counted(4)));
+    no_event();
+  };
+  end(peer::command("FCUnpublish", 9, {amf0::value(), "name"}));
+  EXPECT_EQ(heard(), (strings{"onFCUnpublish 0 NetStream.Unpublish.Success", "onStatus 0 NetStream.Unpublish.Success",
+                              "_result 9", "_result 9"}));
+  end(peer::command("deleteStream", 0, {amf0::value(), 2}));
+  end(peer::command("closeStream", 0, {amf0::value()}, 3));
+  end(peer::command("publish", 0, {amf0::value(), false}, 4));
+  end(peer::command("deleteStream", 0, {amf0::value()}, 5));
+}
+
+TEST_F(server, fc_unpublish_of_another_name_ends_nothing) {
+  connected();
+  publishing("mine");
+  feed(peer::command("FCUnpublish", 9, {amf0::value(), "other"}));
+  no_event();
+  EXPECT_TRUE(session.publishing());
+}
+
+TEST_F(server, publishes_again_on_the_same_connection) {
+  connected();
+  const auto id = publishing("one");
+  feed(peer::command("publish", 5, {amf0::value(), "two"}, id));
+  EXPECT_EQ(next<stream_closed>().stream_id, id);
+  EXPECT_EQ(next<publish_request>().name, "two");
+  session.accept_publish(id);
+  feed(peer::command("closeStream", 0, {amf0::value()}, id) +
+       peer::command("publish", 5, {amf0::value(), "three"}, id));
+  EXPECT_EQ(next<stream_closed>().stream_id, id);
+  EXPECT_EQ(next<publish_request>().name, "three");
+  no_event();
+}
+
+// ---- play ----
+
+TEST_F(server, play_is_answered_with_begin_reset_start_and_access) {
+  connected();
+  const auto id = stream_created();
+  feed(peer::command("play", 5, {amf0::value(), "s", -1000, 30}, id));
+  const auto r = next<play_request>();
+  EXPECT_EQ(r.name, "s");
+  EXPECT_EQ(r.start, -1000);
+  EXPECT_EQ(r.duration, 30);
+  EXPECT_TRUE(r.reset);
+  session.accept_play(id);
+  const auto got = client.heard(session.output());
+  ASSERT_EQ(got.size(), 4u);
+  EXPECT_EQ(plain(got[0]), (plain_message{user_control, 0, 0, sluice::test::hex("0000 00000001")}));
+  EXPECT_EQ(peer::describe(got[1]), "onStatus 0 NetStream.Play.Reset");
+  EXPECT_EQ(peer::describe(got[2]), "onStatus 0 NetStream.Play.Start");
+  EXPECT_EQ(got[2].stream_id, id);
+  EXPECT_EQ(got[3].type, data_amf0);
+  EXPECT_EQ(amf0::decode_all(got[3].payload.view()).value()[0].string_or(""), "|RtmpSampleAccess");
+}
+
+TEST_F(server, play_without_reset_says_nothing_of_one) {
+  connected();
+  for (const amf0::value& reset : {amf0::value(false), amf0::value(0), amf0::value(2)}) {
+    const auto id = stream_created();
+    feed(peer::command("play", 5, {amf0::value(), "s", -2, -1, reset}, id));
+    EXPECT_FALSE(next<play_request>().reset);
+    session.accept_play(id);
+    EXPECT_EQ(heard(), strings{"onStatus 0 NetStream.Play.Start"});
+  }
+}
+
+TEST_F(server, refused_play_says_why) {
+  connected();
+  const auto id = stream_created();
+  feed(peer::command("play", 5, {amf0::value(), "s"}, id));
+  session.reject_play(id, "NetStream.Play.StreamNotFound", "no");
+  EXPECT_EQ(heard(), strings{"onStatus 0 NetStream.Play.StreamNotFound"});
+}
+
+TEST_F(server, a_player_may_pause_mute_and_seek) {
+  connected();
+  const auto id = playing();
+  feed(peer::command("pause", 0, {amf0::value(), true, 1234}, id) +
+       peer::command("receiveAudio", 0, {amf0::value(), false}, id) +
+       peer::command("receiveVideo", 0, {amf0::value(), true}, id) + peer::command("seek", 0, {amf0::value(), 0}, id));
+  const auto p = next<pause_request>();
+  EXPECT_TRUE(p.pause);
+  EXPECT_EQ(p.position_ms, 1234);
+  EXPECT_EQ(p.stream_id, id);
+  const auto a = next<receive_request>();
+  EXPECT_TRUE(a.audio && !a.on);
+  const auto v = next<receive_request>();
+  EXPECT_TRUE(!v.audio && v.on);
+  EXPECT_EQ(heard(), strings{"onStatus 0 NetStream.Seek.Notify"});
+  // On a stream that plays nothing they mean nothing.
+  feed(peer::command("pause", 0, {amf0::value(), true, 0}, id + 5) + peer::command("seek", 0, {amf0::value(), 0}, 0));
+  no_event();
+  EXPECT_TRUE(heard().empty());
+}
+
+// ---- names: faults row 10 ----
+
+TEST_F(server, bad_names_in_publish_and_play_are_refused_with_a_status) {
+  const std::string long_name(2049, 'a');
+  for (const amf0::value& name :
+       {amf0::value(std::string("a\0b", 3)), amf0::value("a\r\nX: y"), amf0::value("\x1b[2J"), amf0::value("a\x7f"),
+        amf0::value(long_name), amf0::value(std::string(64 << 10, 'a')), amf0::value(5), amf0::value(), undefined()}) {
+    for (const auto& [command, status] : {std::pair{"publish", "onStatus 0 NetStream.Publish.BadName"},
+                                          std::pair{"play", "onStatus 0 NetStream.Play.Failed"}}) {
+      server_session fresh(config, start, 1);
+      peer speaker;
+      ASSERT_TRUE(fresh.receive(peer::handshake() + connect_command(), now));
+      fresh.next_event();
+      fresh.accept_connect();
+      ASSERT_TRUE(fresh.receive(peer::command("createStream", 2, {amf0::value()}), now));
+      speaker.commands_heard(fresh.output());
+      auto ok = fresh.receive(peer::command(command, 3, {amf0::value(), name}, 1), now);
+      ASSERT_FALSE(ok);
+      EXPECT_EQ(ok.error().reason, "bad_name");
+      EXPECT_EQ(speaker.commands_heard(fresh.output()), strings{status});
+      EXPECT_FALSE(fresh.next_event());
+    }
+  }
+}
+
+TEST_F(server, bad_names_in_connect_are_refused_with_an_error) {
+  for (const char* member : {"app", "tcUrl"}) {
+    for (const std::string& name : {std::string("a\nb"), std::string("\0", 1), std::string(3000, 'x')}) {
+      server_session fresh(config, start, 1);
+      peer speaker;
+      auto ok = fresh.receive(peer::handshake() + peer::command("connect", 1, {amf0::object{{member, name}}}), now);
+      ASSERT_FALSE(ok);
+      EXPECT_EQ(ok.error().reason, "bad_name");
+      EXPECT_EQ(speaker.commands_heard(fresh.output()), strings{"_error 1 NetConnection.Connect.Rejected"});
+      EXPECT_FALSE(fresh.next_event());
+    }
+  }
+}
+
+TEST_F(server, dots_are_left_to_the_stream_key) {
+  connected();
+  const auto id = stream_created();
+  feed(peer::command("publish", 5, {amf0::value(), "../../etc"}, id));
+  EXPECT_EQ(next<publish_request>().name, "../../etc");
+}
+
+// ---- malformed commands: faults row 7 ----
+
+TEST_F(server, malformed_commands_close_the_connection) {
+  const auto error_after_connect = [&](const bytes& payload) {
+    server_session fresh(config, start, 1);
+    EXPECT_TRUE(fresh.receive(peer::handshake() + connect_command(), now));
+    auto ok = fresh.receive(peer::message(command_amf0, 0, 0, payload), now);
+    return ok ? std::string() : std::string(ok.error().reason);
+  };
+  EXPECT_EQ(error_after_connect({}), "bad_command");
+  EXPECT_EQ(error_after_connect(sluice::test::hex("00 3ff0000000000000")), "bad_command");
+  EXPECT_EQ(error_after_connect(sluice::test::hex("02 0005 6162")), "amf_truncated");
+  EXPECT_EQ(error_after_connect(sluice::test::hex("0a ffffffff")).substr(0, 4), "amf_");
+  bytes deep;
+  for (int i = 0; i < 70'000; ++i) deep += sluice::test::hex("0a 00000001");
+  EXPECT_EQ(error_after_connect(deep), "amf_too_deep");
+}
+
+// ---- control messages: faults rows 8, 9 ----
+
+TEST_F(server, acknowledges_every_half_window) {
+  connected();
+  feed(peer::number(window_ack_size, 1000));
+  client.heard(session.output());
+  int acks = 0;
+  uint64_t last = 0;
+  for (int i = 0; i < 100; ++i) {
+    feed(peer::message(video, 9, 0, counted(86)));  // 98 bytes
+    for (const auto& m : client.heard(session.output())) {
+      ASSERT_EQ(m.type, acknowledgement);
+      base::byte_reader in(m.payload.view());
+      last = in.u32();
+      EXPECT_EQ(last, session.bytes_received());
+      ++acks;
+    }
+  }
+  EXPECT_GE(acks, 16);
+  EXPECT_LE(acks, 20);
+}
+
+TEST_F(server, a_window_of_zero_or_one_neither_stalls_nor_grows) {
+  connected();
+  feed(peer::number(window_ack_size, 0));
+  for (int i = 0; i < 100; ++i) feed(peer::message(video, 9, 0, counted(1000)));
+  EXPECT_TRUE(session.output().empty());
+  feed(peer::number(window_ack_size, 1));
+  for (int i = 0; i < 20'000; ++i) feed(peer::message(video, 9, 0, counted(1)));  // ... and never reads
+  EXPECT_LE(session.output().size(), 65u * 1024);
+  EXPECT_GT(session.output().size(), 60u * 1024);
+}
+
+TEST_F(server, answers_pings_but_not_without_bound) {
+  connected();
+  feed(peer::user_control(6, 0x01020304));
+  const auto got = client.heard(session.output());
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(plain(got[0]), (plain_message{user_control, 0, 0, sluice::test::hex("0007 01020304")}));
+  for (int i = 0; i < 20'000; ++i) feed(peer::user_control(6, 1) + peer::command("nonsense", 7, {amf0::value()}));
+  EXPECT_LE(session.output().size(), 65u * 1024);
+}
+
+TEST_F(server, pings_and_hears_the_answer) {
+  connected();
+  session.send_ping(start + 1500ms);
+  const auto got = client.heard(session.output());
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(plain(got[0]), (plain_message{user_control, 0, 0, sluice::test::hex("0006 000005dc")}));
+  now += 2s;
+  EXPECT_EQ(session.last_pong(), start);
+  feed(peer::user_control(7, 1500));
+  EXPECT_EQ(session.last_pong(), now);
+}
+
+TEST_F(server, remembers_what_the_client_acknowledged) {
+  connected();
+  feed(peer::number(acknowledgement, 123456));
+  EXPECT_EQ(session.acknowledged(), 123456u);
+}
+
+TEST_F(server, answers_a_peer_bandwidth_with_a_window_once) {
+  connected();
+  feed(peer::number(set_peer_bandwidth, 5000) + peer::number(set_peer_bandwidth, 5000));
+  const auto got = client.heard(session.output());
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(plain(got[0]), (plain_message{window_ack_size, 0, 0, sluice::test::hex("00001388")}));
+}
+
+TEST_F(server, control_messages_that_are_too_short_are_refused) {
+  for (uint8_t type : bytes{acknowledgement, window_ack_size, set_peer_bandwidth}) {
+    server_session fresh(config, start, 1);
+    auto ok = fresh.receive(peer::handshake() + peer::message(type, 0, 0, counted(3)), now);
+    ASSERT_FALSE(ok);
+    EXPECT_EQ(ok.error().reason, "bad_control_message");
+  }
+  for (const char* payload : {"00", "0006", "0006000000"}) {
+    server_session fresh(config, start, 1);
+    auto ok = fresh.receive(peer::handshake() + peer::message(user_control, 0, 0, sluice::test::hex(payload)), now);
+    ASSERT_FALSE(ok);
+    EXPECT_EQ(ok.error().reason, "bad_control_message");
+  }
+}
+
+// ---- time: faults row 1 ----
+
+TEST_F(server, a_handshake_that_drips_is_closed_in_time_with_little_memory) {
+  EXPECT_EQ(session.deadline(), start + 5s);
+  for (int i = 0; i < 4; ++i) {
+    now += 1s;
+    feed({static_cast<uint8_t>(i == 0 ? 3 : 0)});
+    EXPECT_EQ(session.deadline(), start + 5s) << "bytes do not move it";
+    EXPECT_TRUE(session.on_timeout(now));
+  }
+  auto ok = session.on_timeout(start + 5s);
+  ASSERT_FALSE(ok);
+  EXPECT_EQ(ok.error().reason, "handshake_timeout");
+  EXPECT_TRUE(session.output().empty());
+}
+
+TEST_F(server, a_client_that_only_connects_is_closed) {
+  now += 3s;
+  feed(peer::handshake());
+  EXPECT_EQ(session.deadline(), now + 10s);
+  EXPECT_TRUE(session.handshake_done());
+  now += 4s;
+  feed(connect_command());
+  EXPECT_EQ(session.deadline(), base::never) << "it is our turn";
+  now += 20s;
+  EXPECT_TRUE(session.on_timeout(now));
+  session.accept_connect();
+  EXPECT_TRUE(session.on_timeout(now)) << "our time was not the client's";
+  EXPECT_EQ(session.deadline(), now + 10s);
+  now += 9s;
+  feed(peer::user_control(7, 0));
+  EXPECT_EQ(session.deadline(), now + 1s) << "bytes do not move it";
+  auto ok = session.on_timeout(now + 1s);
+  ASSERT_FALSE(ok);
+  EXPECT_EQ(ok.error().reason, "command_timeout");
+}
+
+TEST_F(server, a_control_connection_may_stay) {
+  connected();
+  session.allow_idle();
+  EXPECT_EQ(session.deadline(), base::never);
+  EXPECT_TRUE(session.on_timeout(now + 1000s));
+}
+
+TEST_F(server, a_silent_publisher_is_closed) {
+  connected();
+  const auto id = publishing();
+  EXPECT_EQ(session.deadline(), now + 30s);
+  now += 29s;
+  feed(peer::message(audio, id, 0, counted(3)));
+  EXPECT_EQ(session.deadline(), now + 30s);
+  now += 20s;
+  feed(peer::user_control(7, 0));
+  EXPECT_EQ(session.deadline(), now + 30s) << "a ping's answer is a sign of life";
+  auto ok = session.on_timeout(now + 30s);
+  ASSERT_FALSE(ok);
+  EXPECT_EQ(ok.error().reason, "publisher_idle");
+}
+
+TEST_F(server, a_player_may_be_silent_until_it_stops) {
+  connected();
+  const auto id = playing();
+  now += 10000s;
+  EXPECT_EQ(session.deadline(), base::never);
+  feed(peer::command("closeStream", 0, {amf0::value()}, id));
+  next<stream_closed>();
+  EXPECT_EQ(session.deadline(), now + 10s);
+}
+
+// ---- E-RTMP ----
+
+TEST_F(server, asks_for_a_reconnect_if_the_client_can) {
+  connected({{"capsEx", 1}});
+  EXPECT_TRUE(session.request_reconnect("rtmp://other/live", "draining"));
+  const auto got = client.heard(session.output());
+  ASSERT_EQ(got.size(), 1u);
+  const auto c = parse_command(got[0]).value();
+  EXPECT_EQ(c.name, "onStatus");
+  EXPECT_EQ(c.argument(0).find("code")->string_or(""), "NetConnection.Connect.ReconnectRequest");
+  EXPECT_EQ(c.argument(0).find("tcUrl")->string_or(""), "rtmp://other/live");
+  EXPECT_EQ(got[0].stream_id, 0u);
+}
+
+TEST_F(server, does_not_ask_others) {
+  connected({{"capsEx", 2}});
+  EXPECT_FALSE(session.request_reconnect("", ""));
+  EXPECT_TRUE(session.output().empty());
+}
+
+// ---- recorded clients ----
+
+struct recording {
+  const char* file;
+  bool publishes;
+  const char* name;
+  const char* flash_ver;
+  size_t media;
+};
+class recorded_client : public testing::TestWithParam<recording> {};
+
+strings replay(const std::vector<base::bytes_view>& pieces) {
+  session_config config;
+  server_session session(config, start, 1);
+  strings out;
+  for (auto p : pieces) {
+    const bytes copy(p.begin(), p.end());
+    if (auto ok = session.receive(copy, start); !ok) out.push_back("error " + std::string(ok.error().reason));
+    while (auto e = session.next_event()) {
+      if (auto* c = std::get_if<connect_request>(&*e)) {
+        out.push_back("connect " + c->app + " " + c->flash_ver);
+        session.accept_connect();
+      } else if (auto* b = std::get_if<publish_request>(&*e)) {
+        out.push_back("publish " + b->name);
+        session.accept_publish(b->stream_id);
+      } else if (auto* l = std::get_if<play_request>(&*e)) {
+        out.push_back("play " + l->name);
+        session.accept_play(l->stream_id);
+      } else if (auto* m = std::get_if<media_message>(&*e)) {
+        size_t sum = 0;
+        for (uint8_t byte : m->msg.payload.view()) sum = sum * 31 + byte;
+        out.push_back("media " + std::to_string(m->msg.type) + " " + std::to_string(m->msg.timestamp) + " " +
+                      std::to_string(sum));
+      } else if (std::holds_alternative<stream_closed>(*e)) {
+        out.push_back("closed");
+      }
+    }
+    session.output().consume(session.output().size());
+  }
+  return out;
+}
+
+/// Up to where a client had to wait for the answer to publish or play: what came later must not be read before it is
+/// accepted.
+size_t size_of_requests(base::bytes_view all) {
+  size_t too_few = 0, enough = all.size();
+  while (enough - too_few > 1) {
+    const size_t size = (too_few + enough) / 2;
+    (replay({all.first(size)}).size() < 2 ? too_few : enough) = size;
+  }
+  return enough;
+}
+
+TEST_P(recorded_client, is_understood_however_its_bytes_are_cut) {
+  const auto& expected = GetParam();
+  const auto recorded = sluice::test::golden(expected.file);
+  const base::bytes_view all(recorded);
+  const size_t wait = size_of_requests(all);
+  const auto requests = all.first(wait), rest = all.subspan(wait);
+  const auto once = replay({requests, rest});
+  ASSERT_GE(once.size(), 2u);
+  EXPECT_EQ(once[0], std::string("connect live ") + expected.flash_ver);
+  EXPECT_EQ(once[1], std::string(expected.publishes ? "publish " : "play ") + expected.name);
+  size_t media = 0;
+  std::map<char, uint64_t> last_time;  // by type
+  for (const auto& line : once) {
+    if (!line.starts_with("media ")) continue;
+    ++media;
+    const uint64_t time = std::stoull(line.substr(line.find(' ', 6)));
+    EXPECT_LE(time, 3000u);
+    EXPECT_LE(last_time[line[6]], time);
+    last_time[line[6]] = time;
+  }
+  EXPECT_EQ(media, expected.media);
+  for_every_cut(
+      requests,
+      [&](auto pieces) {
+        pieces.push_back(rest);
+        ASSERT_EQ(replay(pieces), once);
+      },
+      3);
+  for_every_cut(
+      rest,
+      [&](auto pieces) {
+        pieces.insert(pieces.begin(), requests);
+        ASSERT_EQ(replay(pieces), once);
+      },
+      3);
+}
+
+INSTANTIATE_TEST_SUITE_P(clients, recorded_client,
+                         testing::Values(recording{"rtmp/ffmpeg_publish.bin", true, "s1?tok=1",
+                                                   "FMLE/3.0 (compatible; Lavf59.27.100)", 53},
+                                         recording{"rtmp/gstreamer_publish.bin", true, "g1", "LNX 10,0,32,18", 11},
+                                         recording{"rtmp/ffmpeg_play.bin", false, "s1", "LNX 9,0,124,2", 0},
+                                         recording{"rtmp/rtmpdump_play.bin", false, "s1", "LNX 10,0,32,18", 0}),
+                         [](const auto& info) {
+                           auto name = std::string(info.param.file).substr(5);
+                           return name.substr(0, name.find('.'));
+                         });
+
+}  // namespace
+}  // namespace sluice::rtmp::test
