@@ -395,7 +395,9 @@ base::time_point owner_table::deadline_of(const stream& s) const {
   if (!s.finds.empty()) next = std::min(next, s.finds.begin()->first);
   if (s.publishers == 0 && !s.counted_on.empty()) next = std::min(next, s.counted_until);
   const bool asks_again = s.op == 0 && !s.finds.empty();
-  const bool is_idle = s.op == 0 && s.finds.empty() && s.claims.empty() && s.parked.empty() && s.publishers == 0;
+  // What the store said is kept for its own time only if nothing else keeps the stream.
+  const bool is_idle =
+      s.op == 0 && s.finds.empty() && s.claims.empty() && s.parked.empty() && s.publishers == 0 && s.counted_on.empty();
   if (asks_again || is_idle) next = std::min(next, std::max(s.owner_until, s.miss_until));
   return next;
 }

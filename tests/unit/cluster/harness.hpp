@@ -1,0 +1,178 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "cluster/core/coordinator.hpp"
+#include "cluster/store/memory_store.hpp"
+
+namespace sluice::cluster {
+
+using namespace std::chrono_literals;
+
+inline origin_registration origin_at(const std::string& server, uint16_t port, const std::string& service = "s1") {
+  origin_registration reg;
+  reg.ip = "127.0.0.1";
+  reg.address = *base::ip_address::parse("127.0.0.1");
+  reg.server = server;
+  reg.service = service;
+  reg.pid = "1";
+  reg.rtmp = {{reg.address, port}};
+  return reg;
+}
+
+inline origin_registration sluice_at(const std::string& server, uint16_t port, const std::string& service = "s1") {
+  origin_registration reg = origin_at(server, port, service);
+  reg.sluice = sluice_info{"0.1.0", 1000, {}, 1, 0};
+  return reg;
+}
+
+/// A coordinator with a memory store under a fake clock. Store steps are answered at once unless `hold_store`; probes
+/// are answered by `answers` (who lives), or kept in `probes` if `hold_probes`.
+class cluster_harness {
+ public:
+  explicit cluster_harness(coordinator_config config = {}) : store_([this] { return now_.now; }) {
+    config.proxy_id = "proxy-1";
+    config.seed = 42;
+    if (config.default_backend) alive.insert(config.default_backend->id());
+    core_ = std::make_unique<coordinator>(std::move(config), now_);
+    drain();
+  }
+
+  coordinator* operator->() { return core_.get(); }
+  moment now() const { return now_; }
+
+  void drain() {
+    while (auto next = core_->poll_action()) {
+      if (auto* store = std::get_if<action::store>(&*next)) {
+        ++store_steps;
+        if (store->request.what == store_request::kind::claim || store->request.what == store_request::kind::renew)
+          ++store_writes;
+        held_.push_back(std::move(store->request));
+        if (!hold_store) release_store();
+      } else if (auto* probe = std::get_if<action::probe>(&*next)) {
+        probes.push_back(*probe);
+        if (!hold_probes) answer_probe(alive.contains(probe->origin_id));
+      } else if (auto* claim = std::get_if<action::reply_claim>(&*next)) {
+        EXPECT_TRUE(claims.emplace(claim->request_id, claim->answer).second) << "answered twice";
+      } else if (auto* find = std::get_if<action::reply_find>(&*next)) {
+        EXPECT_TRUE(finds.emplace(find->request_id, find->answer).second) << "answered twice";
+      } else if (auto* verdict = std::get_if<action::verdict>(&*next)) {
+        EXPECT_TRUE(verdicts.emplace(verdict->ask_id, verdict->answer).second) << "answered twice";
+      } else if (std::holds_alternative<action::snapshot_changed>(*next)) {
+        ++snapshots;
+      } else {
+        events.insert(std::string(std::get<action::log>(*next).event));
+      }
+    }
+  }
+  void release_store() {
+    while (!held_.empty()) {
+      store_request request = std::move(held_.front());
+      held_.pop_front();
+      store_.submit(std::move(request), [this](store_reply reply) { core_->store_replied(std::move(reply), now_); });
+    }
+    if (hold_store) drain();
+  }
+  /// Answers the oldest probe that is out.
+  void answer_probe(bool ok, std::optional<std::string> incarnation = {}) {
+    ASSERT_FALSE(probes.empty());
+    const action::probe probe = probes.front();
+    probes.pop_front();
+    core_->probe_result(probe.origin_id, ok, incarnation, now_);
+    if (hold_probes) drain();
+  }
+
+  /// Time goes by; every deadline on the way is kept.
+  void pass(base::duration d) {
+    const base::time_point end = now_.now + d;
+    for (int turns = 0; core_->next_deadline() <= end; ++turns) {
+      ASSERT_LT(turns, 10'000) << "deadlines do not progress";
+      set_time(std::max(now_.now, core_->next_deadline()));
+      core_->on_timeout(now_);
+      drain();
+    }
+    set_time(end);
+  }
+
+  base::result<void> add(const origin_registration& reg) {
+    alive.insert(reg.id());
+    auto outcome = core_->registration(reg, now_);
+    drain();
+    return outcome;
+  }
+  void claim(uint64_t id, const stream_key& key, std::string session = "s", std::vector<std::string> exclude = {}) {
+    core_->claim(id, key, std::move(session), std::move(exclude), now_);
+    drain();
+  }
+  void find(uint64_t id, const stream_key& key, base::time_point deadline = base::never) {
+    core_->find(id, key, deadline, now_);
+    drain();
+  }
+  /// A claim that must be granted at once.
+  assignment granted(const stream_key& key, std::string session = "s", std::vector<std::string> exclude = {}) {
+    const uint64_t id = ++last_id_;
+    claim(id, key, std::move(session), std::move(exclude));
+    if (!claims.contains(id) || !claims.at(id)) {
+      ADD_FAILURE() << "no answer to the claim of " << key.str();
+      return {};
+    }
+    return *claims.at(id);
+  }
+  std::string claim_error(uint64_t id) { return reason_in(claims, id); }
+  std::string find_error(uint64_t id) { return reason_in(finds, id); }
+  origin_health health(const std::string& id) {
+    for (const auto& o : core_->snapshot().origins) {
+      if (o.id == id) return o.health;
+    }
+    ADD_FAILURE() << "unknown origin " << id;
+    return origin_health::dead;
+  }
+  bool knows(const std::string& id) {
+    for (const auto& o : core_->snapshot().origins) {
+      if (o.id == id) return true;
+    }
+    return false;
+  }
+  /// The origin stops answering, refuses a dial, and is found dead.
+  void kill(const std::string& id) {
+    alive.erase(id);
+    core_->dial_failed(id, now_);
+    drain();
+  }
+
+  bool hold_store = false, hold_probes = false;
+  std::set<std::string> alive;  // ids of the origins that answer probes
+  std::deque<action::probe> probes;
+  std::map<uint64_t, base::result<assignment>> claims, finds;
+  std::map<uint64_t, origin_verdict> verdicts;
+  std::set<std::string> events;
+  int store_steps = 0, store_writes = 0, snapshots = 0;
+
+ private:
+  static std::string reason_in(const std::map<uint64_t, base::result<assignment>>& replies, uint64_t id) {
+    if (!replies.contains(id)) return "unanswered";
+    return replies.at(id) ? "granted" : std::string(replies.at(id).error().reason);
+  }
+  void set_time(base::time_point t) {
+    now_.wall_ms += static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(t - now_.now).count());
+    now_.now = t;
+  }
+
+  moment now_{base::time_point(1h), 1'700'000'000'000};
+  memory_store store_;
+  std::deque<store_request> held_;
+  std::unique_ptr<coordinator> core_;
+  uint64_t last_id_ = 1'000'000;
+};
+
+inline const stream_key key_a{"__defaultVhost__", "live", "a"};
+inline const stream_key key_b{"__defaultVhost__", "live", "b"};
+
+}  // namespace sluice::cluster

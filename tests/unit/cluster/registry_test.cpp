@@ -1,0 +1,243 @@
+#include <gtest/gtest.h>
+
+#include "unit/cluster/harness.hpp"
+
+namespace sluice::cluster {
+namespace {
+
+TEST(registry, heartbeats_keep_an_origin_alive_without_probes) {
+  cluster_harness c;
+  c.hold_probes = true;
+  const auto o1 = sluice_at("o1", 1001);
+  for (int i = 0; i < 30; ++i) {
+    EXPECT_TRUE(c.add(o1));
+    c.pass(1s);
+  }
+  EXPECT_TRUE(c.probes.empty());
+  EXPECT_EQ(c.health(o1.id()), origin_health::alive);
+}
+
+/// Two periods of its own without a heartbeat make it suspect, the probe decides.
+TEST(registry, missing_heartbeats_are_judged_by_its_own_period) {
+  struct row {
+    base::duration period;
+    base::duration suspect_after;
+  };
+  for (const row& r : {row{500ms, 2s}, row{1s, 2s}, row{9s, 18s}}) {
+    cluster_harness c;
+    const auto o1 = origin_at("o1", 1001);
+    for (int i = 0; i < 6; ++i) {
+      if (i > 0) c.pass(r.period);
+      c.add(o1);
+    }
+    c.alive.clear();
+    c.pass(r.suspect_after - 10ms);
+    EXPECT_EQ(c.health(o1.id()), origin_health::alive);
+    c.pass(20ms);
+    EXPECT_EQ(c.health(o1.id()), origin_health::dead) << r.period.count();
+    EXPECT_TRUE(c.events.contains("origin_dead"));
+    c.add(o1);
+    EXPECT_EQ(c.health(o1.id()), origin_health::alive);
+    EXPECT_TRUE(c.events.contains("origin_back"));
+  }
+}
+
+TEST(registry, a_silent_origin_that_answers_probes_lives_until_its_ttl) {
+  cluster_harness c;
+  const auto o1 = sluice_at("o1", 1001);
+  c.add(o1);
+  c.pass(299s);
+  EXPECT_EQ(c.health(o1.id()), origin_health::alive);
+  c.pass(2s);
+  EXPECT_FALSE(c.knows(o1.id()));
+}
+
+TEST(registry, one_time_registration_is_judged_by_probes) {
+  cluster_harness c;
+  const auto nginx = origin_at("nginx", 1001);
+  c.add(nginx);
+  c.pass(20s);
+  EXPECT_EQ(c.health(nginx.id()), origin_health::alive);
+  c.alive.clear();
+  c.pass(3s);
+  EXPECT_EQ(c.health(nginx.id()), origin_health::dead);
+  c.alive.insert(nginx.id());
+  c.pass(3s);
+  EXPECT_EQ(c.health(nginx.id()), origin_health::alive);
+  c.pass(300s);
+  EXPECT_FALSE(c.knows(nginx.id()));
+}
+
+TEST(registry, an_expired_origin_is_kept_while_it_has_streams_but_gets_no_new_ones) {
+  cluster_harness c;
+  const auto nginx = origin_at("nginx", 1001);
+  c.add(nginx);
+  const assignment a = c.granted(key_a);
+  c->publish_started(key_a, a.epoch, c.now());
+  c.pass(310s);
+  ASSERT_TRUE(c.knows(nginx.id()));
+  c.find(1, key_a);
+  EXPECT_EQ(c.find_error(1), "granted");
+  c.claim(2, key_b);
+  c.pass(4s);
+  EXPECT_EQ(c.claim_error(2), "no_origin");
+  c->publish_ended(key_a, a.epoch, c.now());
+  c.pass(3s);
+  EXPECT_FALSE(c.knows(nginx.id()));
+}
+
+TEST(registry, one_lost_routine_probe_is_not_a_death) {
+  cluster_harness c;
+  const auto nginx = origin_at("nginx", 1001);
+  c.hold_probes = true;
+  c.add(nginx);
+  c.pass(2s);
+  c.answer_probe(false);
+  EXPECT_EQ(c.health(nginx.id()), origin_health::suspect);
+  c.answer_probe(true);
+  EXPECT_EQ(c.health(nginx.id()), origin_health::alive);
+  c.pass(2s);
+  c.answer_probe(false);
+  c.answer_probe(false);
+  EXPECT_EQ(c.health(nginx.id()), origin_health::dead);
+}
+
+TEST(registry, a_probe_that_is_never_answered_counts_as_failed) {
+  cluster_harness c;
+  c.hold_probes = true;
+  const auto o1 = sluice_at("o1", 1001);
+  c.add(o1);
+  c.pass(10s);
+  EXPECT_EQ(c.health(o1.id()), origin_health::dead);
+}
+
+TEST(registry, a_restarted_server_at_the_same_address_voids_the_old_incarnation) {
+  cluster_harness c;
+  const auto old = sluice_at("o1", 1001, "old");
+  const auto fresh = sluice_at("o1", 1001, "new");
+  c.add(old);
+  c.add(fresh);
+  EXPECT_FALSE(c.knows(old.id()));
+  EXPECT_TRUE(c.knows(fresh.id()));
+  const auto again = c.add(old);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().reason, "voided_incarnation");
+  EXPECT_EQ(http_status_of(again.error()), 409);
+  EXPECT_TRUE(c.add(fresh));
+}
+
+TEST(registry, another_address_voids_the_old_one_only_if_that_no_longer_answers) {
+  const auto old = sluice_at("o1", 1001, "old");
+  const auto fresh = sluice_at("o1", 1002, "new");
+  {
+    cluster_harness c;
+    c.add(old);
+    c.alive.clear();
+    c.add(fresh);
+    EXPECT_FALSE(c.knows(old.id()));
+    EXPECT_FALSE(c.add(old));
+  }
+  {
+    cluster_harness c;
+    c.add(old);
+    c.add(fresh);
+    EXPECT_TRUE(c.knows(old.id()));
+    EXPECT_TRUE(c.knows(fresh.id()));
+    EXPECT_TRUE(c.events.contains("server_id_twice"));
+    EXPECT_TRUE(c.add(old));
+  }
+}
+
+TEST(registry, another_server_at_the_same_address_voids_too) {
+  cluster_harness c;
+  c.add(origin_at("o1", 1001));
+  c.add(origin_at("o2", 1001));
+  EXPECT_FALSE(c.knows(origin_at("o1", 1001).id()));
+}
+
+TEST(registry, api_probe_falls_back_to_rtmp_until_the_api_has_answered) {
+  cluster_harness c;
+  c.hold_probes = true;
+  auto o1 = origin_at("o1", 1001);
+  o1.api = {{o1.address, 1985}};
+  c.add(o1);
+  c->origin_closed(1, o1.id(), c.now());
+  c.drain();
+  ASSERT_EQ(c.probes.size(), 1u);
+  EXPECT_EQ(c.probes.front().kind, probe_kind::api_versions);
+  EXPECT_EQ(c.probes.front().targets, o1.api);
+  EXPECT_EQ(c.probes.front().timeout, 300ms);
+  c.answer_probe(false);
+  ASSERT_EQ(c.probes.size(), 1u);
+  EXPECT_EQ(c.probes.front().kind, probe_kind::rtmp_handshake);
+  EXPECT_EQ(c.probes.front().targets, o1.rtmp);
+  c.answer_probe(true);
+  EXPECT_EQ(c.verdicts.at(1), origin_verdict::alive);
+}
+
+TEST(registry, verdicts_after_a_close) {
+  cluster_harness c;
+  c.hold_probes = true;
+  auto o1 = sluice_at("o1", 1001);
+  o1.api = {{o1.address, 1985}};
+  c.add(o1);
+  auto ask = [&](uint64_t id) {
+    c->origin_closed(id, o1.id(), c.now());
+    c.drain();
+  };
+  ask(1);
+  ask(2);  // came after the probe left: an answer to that one proves nothing about now
+  c.answer_probe(true, o1.id());
+  EXPECT_EQ(c.verdicts.at(1), origin_verdict::alive);
+  EXPECT_FALSE(c.verdicts.contains(2));
+  c.answer_probe(false);
+  EXPECT_EQ(c.verdicts.at(2), origin_verdict::dead);
+  ask(3);
+  EXPECT_EQ(c.verdicts.at(3), origin_verdict::dead);  // known already
+
+  c.probes.clear();
+  c.add(o1);
+  ask(4);
+  c.answer_probe(true, sluice_at("o1", 1001, "new").id());
+  EXPECT_EQ(c.verdicts.at(4), origin_verdict::new_incarnation);
+  EXPECT_EQ(c.health(o1.id()), origin_health::dead);
+
+  c.add(sluice_at("o1", 1001, "new"));
+  ask(5);
+  EXPECT_EQ(c.verdicts.at(5), origin_verdict::new_incarnation);
+}
+
+TEST(registry, a_new_incarnation_answers_those_who_ask) {
+  cluster_harness c;
+  c.hold_probes = true;
+  const auto old = sluice_at("o1", 1001, "old");
+  c.add(old);
+  c->origin_closed(1, old.id(), c.now());
+  c.add(sluice_at("o1", 1001, "new"));
+  EXPECT_EQ(c.verdicts.at(1), origin_verdict::new_incarnation);
+}
+
+TEST(registry, is_bounded) {
+  coordinator_config config;
+  config.origins_max = 3;
+  cluster_harness c(config);
+  for (uint16_t i = 0; i < 3; ++i) EXPECT_TRUE(c.add(sluice_at("o" + std::to_string(i), 1000 + i)));
+  const auto refused = c.add(sluice_at("o9", 1009));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().reason, "too_many_origins");
+  EXPECT_EQ(http_status_of(refused.error()), 503);
+}
+
+TEST(registry, snapshots_are_announced_at_most_ten_times_a_second) {
+  cluster_harness c;
+  const int before = c.snapshots;
+  for (int i = 0; i < 1000; ++i) {
+    c.add(sluice_at("o1", 1001));
+    c.pass(1ms);
+  }
+  EXPECT_GE(c.snapshots - before, 9);
+  EXPECT_LE(c.snapshots - before, 11);
+}
+
+}  // namespace
+}  // namespace sluice::cluster
