@@ -16,7 +16,8 @@ namespace sluice::runtime {
 
 class loop;
 
-/// Header names compare without case. `target` is as received (path and query); `path` is percent-decoded, `query` raw.
+/// Header names compare without case. `target` is as received (path and query); `path` is percent-decoded (so %2f is a
+/// slash like others; dots are left as they are) and free of NUL, `query` raw.
 struct http_request {
   std::string method;
   std::string target, path, query;
@@ -26,6 +27,7 @@ struct http_request {
   /// The first header of that name, or empty.
   std::string_view header(std::string_view name) const;
   /// The first value of a query parameter, percent-decoded, or empty.
+  /// `+` stands for itself.
   std::string query_value(std::string_view name) const;
 };
 
@@ -36,15 +38,19 @@ struct http_response {
   std::string body;
 };
 
-/// Whole requests in, whole responses out, on one loop's thread: for APIs, not for media. Beast behind it.
+/// Whole requests in, whole responses out, on one loop's thread: for APIs, not for media. Beast behind it. Refused with
+/// an error as JSON, a log line `http_refused` and a close: what is no valid request or could be read in two ways
+/// (400), a header (431) or body (413) above its limit, connections above theirs (503). A handler that throws, or drops
+/// `respond` uncalled, makes a 500. HEAD is handled like any method; its answer's body is counted, not sent. Response
+/// headers that would break the message are left out. The server may be destroyed at any time, also by its handler.
 class http_server {
  public:
   struct limits {
     size_t body_bytes_max = 1 << 20;  ///< above it 413
     size_t header_bytes_max = 16 * 1024;
     size_t connections_max = 1000;
-    base::duration header_timeout = std::chrono::seconds(5);
-    base::duration idle_timeout = std::chrono::seconds(60);
+    base::duration header_timeout = std::chrono::seconds(5);  ///< for a whole header, from accept or its first byte
+    base::duration idle_timeout = std::chrono::seconds(60);   ///< between requests; for a body; for writing an answer
   };
   using respond = std::function<void(http_response)>;
   /// Called for each request; `respond` may be called now or later, once, on the loop's thread.
@@ -67,8 +73,9 @@ struct http_client_request {
   size_t response_bytes_max = 1 << 20;
 };
 
-/// One HTTP/1.1 exchange on the loop's thread. `done` is called once, never from within. Error reasons: bad_url, no_such_host,
-/// refused, timeout, bad_response.
+/// One HTTP/1.1 exchange on the loop's thread, on a connection of its own. `done` is called once, never from within;
+/// not at all if the loop is destroyed before. Error reasons: bad_url, no_such_host, refused, timeout, bad_response
+/// (also one that is too large).
 void http_fetch(loop& l, http_client_request request, std::function<void(base::result<http_response>)> done);
 
 }  // namespace sluice::runtime

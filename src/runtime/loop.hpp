@@ -52,9 +52,11 @@ class timer {
   size_t index_ = SIZE_MAX;  // in the loop's heap
 };
 
-/// One thread's event loop: an Asio io_context (timers, resolver, HTTP, signals) with an edge-triggered epoll set of its own nested
-/// in it for the hot sockets, so that a wake-up costs one epoll_wait and no epoll_ctl (docs/adr/0002). All members are for the loop's
-/// thread, except post() and stop().
+/// One thread's event loop: an Asio io_context (resolver, HTTP) with an edge-triggered epoll set of its own nested in
+/// it for the hot sockets: each is registered once, and a busy loop takes batch after batch with one epoll_wait each
+/// (docs/adr/0002). Timers are up to 1 ms late, never early. A handler, task or callback that throws ends the process:
+/// that is a bug of ours. All members are for the loop's thread (before run(): for the one that sets it up), except
+/// post() and stop().
 class loop {
  public:
   loop();
@@ -67,19 +69,20 @@ class loop {
   base::time_point refresh();
   static base::time_point monotonic_now();
 
-  /// Runs `task` on the loop's thread, soon. Any thread. Tasks of one posting thread run in the order of posting. A loop that has
-  /// stopped destroys them unrun.
+  /// Runs `task` on the loop's thread, soon. Any thread. Tasks of one posting thread run in the order of posting.
+  /// Nothing bounds the queue but its callers. Tasks that no run() comes for are destroyed unrun with the loop.
   void post(std::function<void()> task);
-  /// Runs `task` on this thread after the present batch of events, before the loop sleeps; if asked again from within, in the next
-  /// batch. Used to write once for many reads.
+  /// Runs `task` on this thread after the present batch of events, before the loop sleeps; if asked again from within,
+  /// in the next batch. Used to write once for many reads.
   void defer(std::function<void()> task);
 
-  /// Hands readiness of `fd` to `handler`, edge-triggered for both directions, until unwatch(). After unwatch() returns the
-  /// handler is not called again, not even for events already fetched.
+  /// Hands readiness of `fd` to `handler`, edge-triggered for both directions, until unwatch(); what is ready already
+  /// is reported soon. After unwatch() returns the handler is not called again, not even for events already fetched.
+  /// Call it before closing `fd`; it does nothing if this handler does not watch this descriptor.
   void watch(int fd, io_handler& handler);
   void unwatch(int fd, io_handler& handler);
 
-  void run();   ///< until stop()
+  void run();   ///< until stop(); also one that came before
   void stop();  ///< any thread
   boost::asio::io_context& context();
 

@@ -93,9 +93,9 @@ class tcp_acceptor final : io_handler {
 };
 
 /// Checks that nobody listens on `at` or has reserved it, by binding it for a moment without SO_REUSEPORT, and returns
-/// the endpoint with its real port reserved: keep the returned descriptor open (bound, SO_REUSEPORT set after the check,
-/// not listening: the kernel hands it no connection) while acceptors share the port. Error reasons: address_in_use,
-/// cannot_bind.
+/// the endpoint with its real port reserved: keep the returned descriptor open (bound, SO_REUSEPORT set after the
+/// check, not listening: the kernel hands it no connection) while acceptors share the port. Error reasons:
+/// address_in_use, cannot_bind.
 base::result<std::pair<base::endpoint, int>> reserve_port(const base::endpoint& at);
 
 /// One attempt to connect. Destroying it cancels it; `done` is called once, never from within the constructor, and may
@@ -119,8 +119,8 @@ class tcp_connector final : io_handler {
   timer timeout_;
 };
 
-/// Resolves a host name (or returns the address it is) off the loop's thread. Loop thread; `done` is never called from within.
-/// Error reason: no_such_host. Destroying the loop waits for a look-up that is under way.
+/// Resolves a host name (or returns the address it is) off the loop's thread. Loop thread; `done` is never called from
+/// within. Error reason: no_such_host. Destroying the loop waits for a look-up that is under way.
 void resolve(loop& l, const std::string& host, uint16_t port,
              std::function<void(base::result<std::vector<base::endpoint>>)> done);
 

@@ -449,7 +449,7 @@ TEST_F(tcp, resolve_takes_addresses_and_names) {
   resolve(loop_, "127.0.0.1", 80, note);
   resolve(loop_, "::1", 80, note);
   resolve(loop_, "localhost", 80, note);
-  resolve(loop_, "name.invalid", 80, note);
+  resolve(loop_, std::string(64, 'x') + ".invalid", 80, note);  // a label too long: no server is asked
   within = false;
   run();
   std::sort(seen.begin(), seen.end());
