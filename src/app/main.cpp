@@ -64,9 +64,8 @@ std::unique_ptr<base::log_sink> open_log(const roles::common_config& config, con
 int start_proxy(app::invocation& asked) {
   fit_address_family(asked.proxy);
   const auto log = open_log(asked.proxy, "proxy", asked.warnings);
-  log->info("not_served_yet", {{"text",
-                                "PROXY_HTTP_SERVER, PROXY_WEBRTC_SERVER and PROXY_SRT_SERVER are checked, but do "
-                                "not serve in this version"}});
+  log->info("not_served_yet",
+            {{"text", "no media on PROXY_HTTP_SERVER, PROXY_WEBRTC_SERVER and PROXY_SRT_SERVER in this version"}});
   return roles::run_proxy(asked.proxy, *log);
 }
 

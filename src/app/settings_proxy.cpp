@@ -18,7 +18,7 @@ void add_listening(setting_table& t, roles::proxy_config& c) {
     into.key = t.variable(t.settings.back());
   };
   add("rtmp_server", "11935", "RTMP clients.", c.rtmp);
-  add("http_server", "18080", "HTTP-FLV, HTTP-TS and HLS clients. Checked; it does not serve yet.", c.http);
+  add("http_server", "18080", "HTTP-FLV, HTTP-TS and HLS clients; it answers /api/v1/versions only, so far.", c.http);
   add("http_api", "11985", "HTTP API, WHIP and WHEP.", c.http_api);
   add("webrtc_server", "18000", "WebRTC media (UDP). Checked; it does not serve yet.", c.webrtc);
   add("srt_server", "20080", "SRT clients (UDP). Checked; it does not serve yet.", c.srt);
@@ -139,7 +139,7 @@ void add_trust(setting_table& t, roles::proxy_config& c) {
   add({group, "http_api_auth_type", "TYPE", "", "`bearer`, the only type; required when enabled.",
        store::text(c.auth.type)});
   add({group, "http_api_auth_token", "TEXT", "", "The token; required when enabled.", store::text(c.auth.token), true});
-  add({group, "static_files", "FOLDER", "", "Static pages of the HTTP server, which does not serve yet.",
+  add({group, "static_files", "FOLDER", "", "Static pages of the HTTP server; not served yet.",
        store::text(c.static_files)});
 }
 

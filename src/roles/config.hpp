@@ -91,7 +91,7 @@ struct redis_config {
 
 struct proxy_config : common_config {
   listen_address rtmp;
-  listen_address http;  ///< checked; it does not serve yet
+  listen_address http;  ///< answers /api/v1/versions, no media yet
   listen_address http_api;
   listen_address webrtc;      ///< UDP; checked, it does not serve yet
   listen_address srt;         ///< UDP; checked, it does not serve yet

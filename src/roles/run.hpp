@@ -13,7 +13,8 @@ namespace sluice::roles {
 /// A child that gets `--ready-fd N` writes lines of JSON to descriptor N and then closes it. The proxy, when its system
 /// API listens and before any media port does, `{"phase":"api","system_api":"127.0.0.1:12025"}`; every role, when all
 /// its ports are open,
-/// `{"phase":"ready",…}` with its real listen addresses by name (proxy: rtmp, http_api, system_api; origin: rtmp, api).
+/// `{"phase":"ready",…}` with its real listen addresses by name (proxy: rtmp, http, http_api, system_api; origin: rtmp,
+/// api).
 ///
 /// Call it from the main thread of a process without other children: they are killed when that thread ends, however it
 /// ends.

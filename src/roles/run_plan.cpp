@@ -15,7 +15,7 @@ base::result<ready_line> parse_ready_line(std::string_view line) {
     return member && member->is_string() ? std::string(member->get_string()) : std::string();
   };
   const auto at = [&](boost::json::string_view key) { return base::endpoint::parse(text(key)); };
-  ready_line out{text("phase"), at("rtmp"), at("http_api"), at("system_api")};
+  ready_line out{text("phase"), at("rtmp"), at("http"), at("http_api"), at("system_api")};
   if (out.phase != "api" && out.phase != "ready") return base::fail("bad_ready_line", std::string(line));
   if (out.phase == "api" && !out.system_api) return base::fail("bad_ready_line", std::string(line));
   return out;
@@ -31,6 +31,7 @@ proxy_addresses::proxy_addresses(const proxy_config& config)
 
 void proxy_addresses::learn(const ready_line& reported) {
   if (reported.rtmp) rtmp = *reported.rtmp;
+  if (reported.http) http = *reported.http;
   if (reported.http_api) http_api = *reported.http_api;
   if (reported.system_api) system_api = *reported.system_api;
 }

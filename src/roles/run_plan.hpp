@@ -15,7 +15,7 @@ namespace sluice::roles {
 /// One line from a child's ready descriptor.
 struct ready_line {
   std::string phase;  ///< `api` or `ready`
-  std::optional<base::endpoint> rtmp, http_api, system_api;
+  std::optional<base::endpoint> rtmp, http, http_api, system_api;
 };
 
 /// Error reason: bad_ready_line.

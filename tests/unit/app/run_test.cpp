@@ -40,9 +40,10 @@ run_config two_origins() {
 
 TEST(RunPlan, ReadyLines) {
   const auto line = parse_ready_line(
-      R"({"phase":"ready","rtmp":"[::]:40001","http_api":"127.0.0.1:40002","system_api":"127.0.0.1:40003"})");
+      R"({"phase":"ready","rtmp":"[::]:40001","http":"[::]:40004","http_api":"127.0.0.1:40002","system_api":"127.0.0.1:40003"})");
   ASSERT_TRUE(line);
   EXPECT_EQ(line->rtmp->port, 40001);
+  EXPECT_EQ(line->http->port, 40004);
   EXPECT_EQ(line->http_api->port, 40002);
   EXPECT_EQ(line->system_api->port, 40003);
   EXPECT_TRUE(parse_ready_line(R"({"phase":"api","system_api":"127.0.0.1:1"})"));
@@ -55,10 +56,11 @@ TEST(RunPlan, CommandLinesKeepRealPorts) {
   const auto config = two_origins();
   proxy_addresses at(config.proxy);
   EXPECT_THAT(joined(proxy_command(config, at, 2, 9)), HasSubstr("sluice proxy --rtmp-server [::]:0 "));
-  at.learn(*parse_ready_line(R"({"phase":"ready","rtmp":"[::]:40001","system_api":"[::]:40003"})"));
+  at.learn(*parse_ready_line(R"({"phase":"ready","rtmp":"[::]:40001","http":"[::]:40004","system_api":"[::]:40003"})"));
   const auto again = joined(proxy_command(config, at, 2, 9));
   EXPECT_THAT(again, HasSubstr("--rtmp-server [::]:40001 "));
   EXPECT_THAT(again, HasSubstr("--http-api 127.0.0.1:1985 "));
+  EXPECT_THAT(again, HasSubstr("--http-server [::]:40004 "));
   EXPECT_THAT(again, HasSubstr("--system-api [::]:40003 "));
   EXPECT_THAT(again, HasSubstr("--wait-origins 2 --ready-fd 9 "));
   const auto origin = joined(origin_command(config, at, "host", 2));
