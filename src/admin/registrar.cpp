@@ -45,14 +45,17 @@ void registrar::call(target& t) {
   const auto url = boost::urls::parse_uri(t.url);
   if (!url) return finished(t, false, "the URL is not valid");
   const auto port = url->port_number() ? url->port_number() : uint16_t{80};
-  const std::string host = url->host_type() == boost::urls::host_type::ipv6 ? std::string(url->host_address()) : std::string(url->host());
-  runtime::resolve(loop_, host, port, [this, &t, alive = std::weak_ptr<bool>(alive_)](base::result<std::vector<base::endpoint>> found) {
-    if (alive.expired()) return;
-    if (!found || found->empty()) return finished(t, false, found ? "the host has no address" : found.error().text);
-    t.route = runtime::route_source(found->front());
-    if (!t.route) return finished(t, false, "no route to the proxy");
-    send(t);
-  });
+  const std::string host =
+      url->host_type() == boost::urls::host_type::ipv6 ? std::string(url->host_address()) : std::string(url->host());
+  runtime::resolve(loop_, host, port,
+                   [this, &t, alive = std::weak_ptr<bool>(alive_)](base::result<std::vector<base::endpoint>> found) {
+                     if (alive.expired()) return;
+                     if (!found || found->empty())
+                       return finished(t, false, found ? "the host has no address" : found.error().text);
+                     t.route = runtime::route_source(found->front());
+                     if (!t.route) return finished(t, false, "no route to the proxy");
+                     send(t);
+                   });
 }
 
 void registrar::send(target& t) {
@@ -66,11 +69,14 @@ void registrar::send(target& t) {
   request.body = cluster::make_registration_body(registration);
   request.timeout = call_timeout;
   if (!config_.token.empty()) request.headers.emplace_back("Authorization", "Bearer " + config_.token);
-  runtime::http_fetch(loop_, std::move(request), [this, &t, alive = std::weak_ptr<bool>(alive_)](base::result<runtime::http_response> r) {
-    if (alive.expired()) return;
-    if (!r) return finished(t, false, r.error().text.empty() ? std::string(r.error().reason) : r.error().text);
-    finished(t, r->status == 200, r->status == 200 ? "" : fmt::format("status {}: {}", r->status, r->body.substr(0, 200)));
-  });
+  runtime::http_fetch(
+      loop_, std::move(request),
+      [this, &t, alive = std::weak_ptr<bool>(alive_)](base::result<runtime::http_response> r) {
+        if (alive.expired()) return;
+        if (!r) return finished(t, false, r.error().text.empty() ? std::string(r.error().reason) : r.error().text);
+        finished(t, r->status == 200,
+                 r->status == 200 ? "" : fmt::format("status {}: {}", r->status, r->body.substr(0, 200)));
+      });
 }
 
 void registrar::finished(target& t, bool ok, const std::string& text) {

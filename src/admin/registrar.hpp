@@ -20,12 +20,13 @@ struct registrar_config {
   std::optional<base::ip_address> advertise;  ///< else the source address of the route to each proxy
 };
 
-/// Tells every proxy, every interval, that this origin lives. One loop's thread. Says in the log when a proxy begins or ceases to take it.
+/// Tells every proxy, every interval, that this origin lives. One loop's thread. Says in the log when a proxy begins or
+/// ceases to take it.
 class registrar {
  public:
   /// `describe` gives the registration of the moment; its address is replaced as the configuration says.
-  registrar(runtime::loop& l, registrar_config config, std::function<cluster::origin_registration()> describe, base::log_sink& log,
-            base::metrics& metrics);
+  registrar(runtime::loop& l, registrar_config config, std::function<cluster::origin_registration()> describe,
+            base::log_sink& log, base::metrics& metrics);
   ~registrar();
 
  private:

@@ -19,8 +19,8 @@ inline std::string_view as_text(bytes_view bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-/// A counted reference to one heap block of bytes. Copying costs one relaxed atomic increment. Whoever allocated the block
-/// may write it until the first copy is handed on; from then on its bytes are immutable.
+/// A counted reference to one heap block of bytes. Copying costs one relaxed atomic increment. Whoever allocated the
+/// block may write it until the first copy is handed on; from then on its bytes are immutable.
 class block_ref {
  public:
   block_ref() = default;

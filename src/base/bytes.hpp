@@ -9,8 +9,8 @@
 
 namespace sluice::base {
 
-/// Reads big-endian (network order) fields from a span. A read past the end returns 0, empties the reader and sets failed():
-/// parse a whole header, then ask once.
+/// Reads big-endian (network order) fields from a span. A read past the end returns 0, empties the reader and sets
+/// failed(): parse a whole header, then ask once.
 class byte_reader {
  public:
   explicit byte_reader(bytes_view bytes) : bytes_(bytes) {}

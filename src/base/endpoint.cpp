@@ -62,7 +62,8 @@ bool ip_address::is_link_local() const {
 }
 
 bool ip_address::is_multicast() const {
-  if (is_v4()) return bytes_[12] >= 224 && (bytes_[12] < 240 || v4_bytes() == std::array<uint8_t, 4>{255, 255, 255, 255});
+  if (is_v4())
+    return bytes_[12] >= 224 && (bytes_[12] < 240 || v4_bytes() == std::array<uint8_t, 4>{255, 255, 255, 255});
   return bytes_[0] == 0xff;
 }
 

@@ -26,9 +26,9 @@ class metric_cell {
 
 using metric_labels = std::vector<std::pair<std::string_view, std::string>>;
 
-/// The metrics of one thread. `counter` and `gauge` find or make a cell: keep the reference on hot paths. Names and helps are
-/// string literals; label values are escaped when rendered. At most 1,000 cells per name, the rest share one with
-/// the label values "other".
+/// The metrics of one thread. `counter` and `gauge` find or make a cell: keep the reference on hot paths. Names and
+/// helps are string literals; label values are escaped when rendered. At most 1,000 cells per name, the rest share one
+/// with the label values "other".
 class metrics {
  public:
   metric_cell& counter(std::string_view name, std::string_view help, const metric_labels& labels = {});

@@ -28,9 +28,12 @@ void classify_audio(frame& f, base::bytes_view body) {
 
 uint32_t chunk_stream_of(uint8_t type) {
   switch (type) {
-    case rtmp::audio: return 4;
-    case rtmp::video: return 6;
-    default: return 5;
+    case rtmp::audio:
+      return 4;
+    case rtmp::video:
+      return 6;
+    default:
+      return 5;
   }
 }
 
@@ -49,7 +52,8 @@ frame make_frame(rtmp::message msg, uint32_t timestamp, base::time_point now, bo
     const size_t format_byte = f.type == rtmp::data_amf3 ? 1 : 0;
     const auto script = flv::parse_script(body.view().subspan(format_byte));
     f.header = script.is_metadata();
-    if (strip_set_data_frame && script.set_data_frame && format_byte == 0) body = body.sub(body.size() - script.message.size());
+    if (strip_set_data_frame && script.set_data_frame && format_byte == 0)
+      body = body.sub(body.size() - script.message.size());
   }
   f.wire = rtmp::wire_message::serialise(std::move(body), f.type, timestamp, chunk_stream_of(f.type), wire_stream_id,
                                          wire_chunk_size);

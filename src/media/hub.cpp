@@ -8,7 +8,8 @@ namespace sluice::media {
 namespace {
 
 constexpr size_t headers_max = 16;
-// Where no keyframe can be waited for (audio only, or video that never sends one) a newcomer starts at a mark made this often.
+// Where no keyframe can be waited for (audio only, or video that never sends one) a newcomer starts at a mark made this
+// often.
 constexpr base::duration mark_interval = std::chrono::seconds(1);
 constexpr base::duration keyframe_patience = std::chrono::seconds(10);
 
@@ -44,7 +45,8 @@ void hub::append(rtmp::message msg, base::time_point now) {
   frame f = make_frame(std::move(msg), original + offset_, now, limits_.strip_set_data_frame);
   const bool media = f.type == rtmp::audio || f.type == rtmp::video;
   if (rebase_pending_) {
-    // The new source counts from a zero of its own; players have seen the old one's. The timeline goes on by the time that passed.
+    // The new source counts from a zero of its own; players have seen the old one's. The timeline goes on by the time
+    // that passed.
     const bool fixes_offset = media && !f.header;
     if (fixes_offset) {
       offset_ = last_timestamp_ + std::max(1u, to_ms(now - last_arrival_)) - original;
@@ -90,7 +92,8 @@ void hub::push(frame f) {
 
 void hub::note_header(const frame& f) {
   auto next = std::make_shared<header_set>(*headers_);
-  const auto same = std::find_if(next->begin(), next->end(), [&](const frame& h) { return h.header_slot == f.header_slot; });
+  const auto same =
+      std::find_if(next->begin(), next->end(), [&](const frame& h) { return h.header_slot == f.header_slot; });
   if (same != next->end()) {
     *same = f;
   } else if (next->size() < headers_max) {

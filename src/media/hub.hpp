@@ -11,18 +11,20 @@
 namespace sluice::media {
 
 struct hub_limits {
-  bool gop_cache = true;                                 ///< keep the newest GOP for late joiners
-  size_t bytes_max = 16u << 20;                           ///< of the whole log; over it the oldest frames go
-  base::duration age_max = std::chrono::seconds(20);      ///< of the oldest frame kept for the GOP cache
-  base::duration lag_max = std::chrono::seconds(10);      ///< how far a reader may fall behind before it is moved on
-  base::duration retain = base::duration::zero();         ///< keep whole GOPs that cover at least this much before the newest one
-  bool strip_set_data_frame = true;                       ///< false where the consumer is another server's ingest
+  bool gop_cache = true;                              ///< keep the newest GOP for late joiners
+  size_t bytes_max = 16u << 20;                       ///< of the whole log; over it the oldest frames go
+  base::duration age_max = std::chrono::seconds(20);  ///< of the oldest frame kept for the GOP cache
+  base::duration lag_max = std::chrono::seconds(10);  ///< how far a reader may fall behind before it is moved on
+  base::duration retain =
+      base::duration::zero();        ///< keep whole GOPs that cover at least this much before the newest one
+  bool strip_set_data_frame = true;  ///< false where the consumer is another server's ingest
 };
 
 class reader;
 class hub;
 
-/// Told once when a hub has frames that its readers have not been shown: the driver calls flush() soon, or after a merge delay.
+/// Told once when a hub has frames that its readers have not been shown: the driver calls flush() soon, or after a
+/// merge delay.
 class hub_driver {
  public:
   virtual void on_frames_pending(hub& h) = 0;
@@ -42,8 +44,8 @@ struct join_point {
   std::shared_ptr<const header_set> headers;
 };
 
-/// One stream: a log of numbered frames, fed by one source at a time (a publisher, a pull, the next source after a fail-over), read by any
-/// number of readers. One thread.
+/// One stream: a log of numbered frames, fed by one source at a time (a publisher, a pull, the next source after a
+/// fail-over), read by any number of readers. One thread.
 class hub {
  public:
   hub(const hub_limits& limits, hub_driver& driver);
@@ -52,8 +54,9 @@ class hub {
   hub& operator=(const hub&) = delete;
 
   // -- the source's side
-  /// A new source: its frames continue the timeline of the old one if readers saw that (timestamps go on from the last one by the time
-  /// that passed), else the timeline is its own. Headers and join points of the old source are forgotten.
+  /// A new source: its frames continue the timeline of the old one if readers saw that (timestamps go on from the last
+  /// one by the time that passed), else the timeline is its own. Headers and join points of the old source are
+  /// forgotten.
   void begin_source(base::time_point now);
   /// One message, in order. `now` is its arrival.
   void append(rtmp::message msg, base::time_point now);
@@ -69,14 +72,16 @@ class hub {
   uint64_t begin() const { return first_; }
   uint64_t end() const { return first_ + frames_.size(); }
   const frame& at(uint64_t number) const { return frames_[static_cast<size_t>(number - first_)]; }
-  /// Where a newcomer starts: the newest keyframe kept (nullptr: wait). Without a GOP cache only a frame not flushed yet counts.
+  /// Where a newcomer starts: the newest keyframe kept (nullptr: wait). Without a GOP cache only a frame not flushed
+  /// yet counts.
   const join_point* newest_join() const;
   /// The oldest join point at or behind `number`, or nullptr.
   const join_point* join_at_or_after(uint64_t number) const;
   const std::shared_ptr<const header_set>& headers() const { return headers_; }
   size_t readers() const { return readers_.size(); }
 
-  /// Shows pending frames to the readers, at most `readers_max` of them in this call; returns false if some are left for the next.
+  /// Shows pending frames to the readers, at most `readers_max` of them in this call; returns false if some are left
+  /// for the next.
   bool flush(size_t readers_max = SIZE_MAX);
 
   /// Bytes held, frames that had to go before they were old enough (limits), frames of slow readers skipped.

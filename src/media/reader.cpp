@@ -18,9 +18,10 @@ void append_whole(const rtmp::wire_message& wire, base::send_buffer& out) {
 
 // A header stands at the time of the frame that follows it, not at the time at which it was first sent.
 void append_header(const frame& header, uint32_t timestamp, base::send_buffer& out) {
-  append_whole(rtmp::wire_message::serialise(base::slice::copy_of(header.body().view(), rtmp::message_headroom), header.type,
-                                             timestamp, chunk_stream_of(header.type), wire_stream_id, wire_chunk_size),
-               out);
+  append_whole(
+      rtmp::wire_message::serialise(base::slice::copy_of(header.body().view(), rtmp::message_headroom), header.type,
+                                    timestamp, chunk_stream_of(header.type), wire_stream_id, wire_chunk_size),
+      out);
 }
 
 }  // namespace

@@ -26,7 +26,8 @@ enum class reader_start : uint8_t {
   oldest,    ///< every frame that the log holds: a push to an origin, a replica
 };
 
-/// One consumer's place in a hub: gathers what to send and keeps count of what was sent. Owned by the consumer, destroyed before the hub.
+/// One consumer's place in a hub: gathers what to send and keeps count of what was sent. Owned by the consumer,
+/// destroyed before the hub.
 class reader {
  public:
   reader(hub& h, reader_owner& owner, reader_start start);
@@ -36,8 +37,8 @@ class reader {
 
   /// Appends to `prelude` the headers that must go out first, if any are due; call before gather() while at_boundary().
   void prepare(base::send_buffer& prelude);
-  /// Parts to send next, and their bytes in *bytes. 0 when there is nothing. With `rest_only` no more than the rest of a message that
-  /// is half sent: something else waits to be written.
+  /// Parts to send next, and their bytes in *bytes. 0 when there is nothing. With `rest_only` no more than the rest of
+  /// a message that is half sent: something else waits to be written.
   size_t gather(std::span<iovec> out, size_t* bytes, bool rest_only = false);
   /// `bytes` of what gather() returned were sent.
   void consume(size_t bytes);
@@ -59,7 +60,7 @@ class reader {
   bool paused() const { return paused_; }
 
   uint64_t dropped() const { return dropped_; }  ///< frames skipped because this reader was too slow
-  uint32_t drops() const { return drops_; }       ///< how often that happened
+  uint32_t drops() const { return drops_; }      ///< how often that happened
   /// Bytes between this reader and the end of the log.
   size_t backlog() const;
   hub& source() const { return hub_; }
@@ -74,8 +75,8 @@ class reader {
   reader_owner& owner_;
   size_t slot_ = 0;  // in hub_.readers_
   uint64_t cursor_ = 0;
-  size_t offset_ = 0;               // bytes of the frame at cursor_ already sent
-  rtmp::wire_message partial_;      // that frame, kept alive while half sent
+  size_t offset_ = 0;           // bytes of the frame at cursor_ already sent
+  rtmp::wire_message partial_;  // that frame, kept alive while half sent
   std::shared_ptr<const header_set> sent_headers_;
   std::shared_ptr<const header_set> due_headers_;
   uint32_t due_timestamp_ = 0;

@@ -43,9 +43,11 @@ rtmp::client_request request_for(const client_ask& ask, rtmp::client_intent inte
     request.arguments = ask.connect.arguments;
   }
   request.command_object = command_object(ask, to);
-  const bool prefix = config.prefix == address_prefix::always || (config.prefix == address_prefix::sluice_only && to.is_sluice);
+  const bool prefix =
+      config.prefix == address_prefix::always || (config.prefix == address_prefix::sluice_only && to.is_sluice);
   // SRS reads four bytes only: an IPv6 client's address goes to Sluice origins alone.
-  if (prefix && (to.is_sluice || ask.peer.address.is_v4())) request.prefix = sluice::address_prefix::build(ask.peer.address);
+  if (prefix && (to.is_sluice || ask.peer.address.is_v4()))
+    request.prefix = sluice::address_prefix::build(ask.peer.address);
   return request;
 }
 
@@ -54,7 +56,8 @@ rtmp::client_request shared_request_for(const client_ask& ask, const cluster::as
   request.intent = rtmp::client_intent::play;
   if (to.is_sluice) {
     say_canonical(request, ask.address.key);
-    request.command_object = amf0::object{{"sluice", servers::peer_note{ask.session, epoch_text(to.epoch)}.to_amf()}};
+    request.command_object =
+        amf0::object{{"sluice", servers::peer_note{ask.session + "-pull", epoch_text(to.epoch)}.to_amf()}};
   } else {
     request.app = ask.connect.app;
     request.tc_url = ask.connect.tc_url;

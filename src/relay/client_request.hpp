@@ -13,14 +13,15 @@ namespace sluice::relay {
 /// What a client asked of the proxy, kept as long as an origin may have to be asked for the same.
 struct client_ask {
   rtmp::connect_request connect;
-  std::string name;                  ///< of the publish or play, as sent
-  cluster::stream_address address;   ///< what that means
+  std::string name;                 ///< of the publish or play, as sent
+  cluster::stream_address address;  ///< what that means
   std::string session;
-  base::endpoint peer;               ///< the client's true address
+  base::endpoint peer;  ///< the client's true address
 };
 
-/// The same ask, for an origin. A Sluice origin gets the stream's canonical form, so that its key is ours whatever vhosts it lists; any
-/// other gets the words of the client. The client's own connect members go along, but never a `sluice` member of its making.
+/// The same ask, for an origin. A Sluice origin gets the stream's canonical form, so that its key is ours whatever
+/// vhosts it lists; any other gets the words of the client. The client's own connect members go along, but never a
+/// `sluice` member of its making.
 rtmp::client_request request_for(const client_ask& ask, rtmp::client_intent intent, const cluster::assignment& to,
                                  const relay_config& config);
 

@@ -6,8 +6,8 @@
 
 namespace sluice::relay {
 
-director::director(runtime::loop& control, cluster::coordinator_config config, cluster::owner_store& store, base::log_sink& log,
-                   base::metrics& metrics)
+director::director(runtime::loop& control, cluster::coordinator_config config, cluster::owner_store& store,
+                   base::log_sink& log, base::metrics& metrics)
     : loop_(control),
       coordinator_(std::move(config), at()),
       store_(store),
@@ -29,8 +29,8 @@ cluster::moment director::at() const {
   return {loop_.now(), static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(wall).count())};
 }
 
-void director::claim(runtime::loop& back, cluster::stream_key key, std::string session, std::vector<std::string> exclude,
-                     assigned done) {
+void director::claim(runtime::loop& back, cluster::stream_key key, std::string session,
+                     std::vector<std::string> exclude, assigned done) {
   loop_.post([this, &back, key = std::move(key), session = std::move(session), exclude = std::move(exclude),
               done = std::move(done)]() mutable {
     const uint64_t id = ++ids_;
@@ -40,11 +40,20 @@ void director::claim(runtime::loop& back, cluster::stream_key key, std::string s
   });
 }
 
-void director::find(runtime::loop& back, cluster::stream_key key, base::duration wait, assigned done) {
-  loop_.post([this, &back, key = std::move(key), wait, done = std::move(done)]() mutable {
-    const uint64_t id = ++ids_;
+uint64_t director::find(runtime::loop& back, cluster::stream_key key, base::duration wait, assigned done) {
+  const uint64_t id = ++ids_;
+  loop_.post([this, &back, id, key = std::move(key), wait, done = std::move(done)]() mutable {
     requests_.emplace(id, waiting{&back, std::move(done)});
     coordinator_.find(id, key, wait == base::duration::zero() ? base::never : loop_.now() + wait, at());
+    drain();
+  });
+  return id;
+}
+
+void director::cancel(uint64_t id) {
+  loop_.post([this, id] {
+    if (requests_.erase(id) == 0) return;
+    coordinator_.cancel(id, at());
     drain();
   });
 }
@@ -104,7 +113,9 @@ void director::drain() {
 void director::carry_out(cluster::action::probe p) {
   probe_origin(loop_, p, [this, id = p.origin_id, alive = std::weak_ptr<bool>(alive_)](probe_outcome outcome) {
     if (alive.expired()) return;
-    metrics_.counter("sluice_probes_total", "Probes of origins, by outcome.", {{"outcome", outcome.ok ? "ok" : "failed"}}).add();
+    metrics_
+        .counter("sluice_probes_total", "Probes of origins, by outcome.", {{"outcome", outcome.ok ? "ok" : "failed"}})
+        .add();
     coordinator_.probe_result(id, outcome.ok, outcome.incarnation, at());
     drain();
   });

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -13,8 +14,9 @@
 
 namespace sluice::relay {
 
-/// Runs a cluster::coordinator on the control thread: carries out its probes and store steps, its timers and log lines, and takes the
-/// shards' questions. Answers are posted to the asking loop; an asker that may be gone by then guards its callback itself.
+/// Runs a cluster::coordinator on the control thread: carries out its probes and store steps, its timers and log lines,
+/// and takes the shards' questions. Answers are posted to the asking loop; an asker that may be gone by then guards its
+/// callback itself.
 class director {
  public:
   using assigned = std::function<void(base::result<cluster::assignment>)>;
@@ -26,9 +28,13 @@ class director {
   ~director();
 
   // -- any thread
-  void claim(runtime::loop& back, cluster::stream_key key, std::string session, std::vector<std::string> exclude, assigned done);
+  void claim(runtime::loop& back, cluster::stream_key key, std::string session, std::vector<std::string> exclude,
+             assigned done);
   /// `wait`: zero means the configured play_wait.
-  void find(runtime::loop& back, cluster::stream_key key, base::duration wait, assigned done);
+  /// Returns an id for cancel().
+  uint64_t find(runtime::loop& back, cluster::stream_key key, base::duration wait, assigned done);
+  /// The asker is gone: `done` is not called any more, unless it is on its way already.
+  void cancel(uint64_t id);
   void publish_started(cluster::stream_key key, cluster::epoch e);
   void publish_ended(cluster::stream_key key, cluster::epoch e);
   void dial_failed(std::string origin_id);
@@ -70,7 +76,7 @@ class director {
   runtime::timer timer_;
   std::map<uint64_t, waiting> requests_;
   std::map<uint64_t, asking> asks_;
-  uint64_t ids_ = 0;
+  std::atomic<uint64_t> ids_{0};
   bool draining_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

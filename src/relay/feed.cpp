@@ -11,9 +11,13 @@ constexpr base::duration second_loss = std::chrono::seconds(10);
 
 }  // namespace
 
-feed::feed(shard_context& shard, cluster::stream_key key, const media::hub_limits& limits, servers::hub_flusher& flusher,
-           std::function<void()> on_unused)
-    : shard_(shard), key_(std::move(key)), flusher_(flusher), hub_(limits, flusher), linger_(shard.loop, std::move(on_unused)) {}
+feed::feed(shard_context& shard, cluster::stream_key key, const media::hub_limits& limits,
+           servers::hub_flusher& flusher, std::function<void()> on_unused)
+    : shard_(shard),
+      key_(std::move(key)),
+      flusher_(flusher),
+      hub_(limits, flusher),
+      linger_(shard.loop, std::move(on_unused)) {}
 
 feed::~feed() { flusher_.forget(hub_); }
 
@@ -40,8 +44,9 @@ void feed::end_viewers(std::string_view code, std::string_view text) {
   linger_.arm_after(base::duration::zero());
 }
 
-pull_feed::pull_feed(shard_context& shard, cluster::stream_key key, const media::hub_limits& limits, cluster::assignment to,
-                     request_maker make_request, std::string session, std::function<void()> on_unused)
+pull_feed::pull_feed(shard_context& shard, cluster::stream_key key, const media::hub_limits& limits,
+                     cluster::assignment to, request_maker make_request, std::string session,
+                     std::function<void()> on_unused)
     : feed(shard, std::move(key), limits, shard.flusher, std::move(on_unused)),
       to_(std::move(to)),
       make_request_(std::move(make_request)),
@@ -60,7 +65,8 @@ void pull_feed::pause_source(bool on) {
 }
 
 void pull_feed::dial() {
-  upstream_ = std::make_unique<upstream>(shard_.loop, shard_.config.upstream, shard_.upstream_cells, to_.rtmp, make_request_(to_), *this);
+  upstream_ = std::make_unique<upstream>(shard_.loop, shard_.config.upstream, shard_.upstream_cells, to_.rtmp,
+                                         make_request_(to_), *this);
 }
 
 void pull_feed::resolve() {
@@ -76,7 +82,8 @@ void pull_feed::resolve() {
 void pull_feed::on_started() {
   give_up_at_ = base::never;
   shard_.control.dial_ok(to_.origin_id);
-  shard_.log.info("pull_start", {{"session", session_}, {"proto", "rtmp"}, {"stream", key_.str()}, {"origin", to_.origin_id}});
+  shard_.log.info("pull_start",
+                  {{"session", session_}, {"proto", "rtmp"}, {"stream", key_.str()}, {"origin", to_.origin_id}});
   hub().begin_source(shard_.loop.now());
   start_viewers();
 }
@@ -95,7 +102,8 @@ void pull_feed::on_lost(bool was_started, std::string_view reason) {
   hub().end_source();
   upstream_.reset();
   if (was_started) give_up_at_ = shard_.loop.now() + shard_.config.recover_wait;
-  // A close is not a death: an origin that lives and ends the stream without a word has refused the client, or kicked it.
+  // A close is not a death: an origin that lives and ends the stream without a word has refused the client, or kicked
+  // it.
   shard_.control.origin_closed(
       shard_.loop, to_.origin_id,
       [this, alive = std::weak_ptr<bool>(alive_), was_started, reason](cluster::origin_verdict verdict) {
@@ -110,15 +118,19 @@ void pull_feed::on_lost(bool was_started, std::string_view reason) {
 
 void pull_feed::retry(std::string_view reason) {
   upstream_.reset();
-  shard_.log.warn("pull_lost", {{"session", session_}, {"stream", key_.str()}, {"origin", to_.origin_id}, {"reason", reason}});
-  if (shard_.loop.now() >= give_up_at_) return give_up("NetStream.Play.StreamNotFound", "No origin server has the stream.");
+  shard_.log.warn("pull_lost",
+                  {{"session", session_}, {"stream", key_.str()}, {"origin", to_.origin_id}, {"reason", reason}});
+  if (shard_.loop.now() >= give_up_at_)
+    return give_up("NetStream.Play.StreamNotFound", "No origin server has the stream.");
   retry_.arm_after(retry_delay);
 }
 
 void pull_feed::give_up(std::string_view code, std::string_view text) {
   hub().end_source();
   upstream_.reset();
-  shard_.log.info("pull_end", {{"session", session_}, {"stream", key_.str()}, {"origin", to_.origin_id}, {"reason", code}, {"text", text}});
+  shard_.log.info(
+      "pull_end",
+      {{"session", session_}, {"stream", key_.str()}, {"origin", to_.origin_id}, {"reason", code}, {"text", text}});
   end_viewers(code, text);
 }
 

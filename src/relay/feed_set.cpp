@@ -7,7 +7,8 @@
 namespace sluice::relay {
 namespace {
 
-// What may be on its way to a shard that is behind; above it the link waits, and the hub's limits decide what it misses.
+// What may be on its way to a shard that is behind; above it the link waits, and the hub's limits decide what it
+// misses.
 constexpr size_t in_flight_max = 16u << 20;
 
 }  // namespace
@@ -23,7 +24,8 @@ class replica_feed final : public feed {
         home_(home) {
     set_.replicas_.emplace(id_, this);
     feed_set* there = shard_.all[home_];
-    there->shard_.loop.post([there, s = feed_set::subscription{shard_.index, id_}, key, to, make = std::move(make_request),
+    there->shard_.loop.post([there, s = feed_set::subscription{shard_.index, id_}, key, to,
+                             make = std::move(make_request),
                              session = std::move(session)] { there->subscribe(s, key, to, make, session); });
   }
   ~replica_feed() override {
@@ -139,15 +141,16 @@ feed* feed_set::find(const cluster::stream_key& key) {
   return found == feeds_.end() || found->second->ended() ? nullptr : found->second.get();
 }
 
-feed& feed_set::open(const cluster::stream_key& key, const cluster::assignment& to, request_maker make_request, std::string session) {
+feed& feed_set::open(const cluster::stream_key& key, const cluster::assignment& to, request_maker make_request,
+                     std::string session) {
   if (feed* found = find(key)) return *found;
   drop(key);
   auto on_unused = [this, key] { drop(key); };
   const unsigned home = home_of(key);
   std::unique_ptr<feed> made;
   if (home == shard_.index) {
-    made = std::make_unique<pull_feed>(shard_, key, shard_.config.shared_hub, to, std::move(make_request), std::move(session),
-                                       std::move(on_unused));
+    made = std::make_unique<pull_feed>(shard_, key, shard_.config.shared_hub, to, std::move(make_request),
+                                       std::move(session), std::move(on_unused));
   } else {
     made = std::make_unique<replica_feed>(*this, ++ids_, home, key, to, std::move(make_request), std::move(session),
                                           std::move(on_unused));
@@ -172,8 +175,8 @@ void feed_set::for_each(const std::function<void(const feed&)>& visit) const {
   for (const auto& [key, f] : feeds_) visit(*f);
 }
 
-void feed_set::subscribe(subscription s, const cluster::stream_key& key, cluster::assignment to, request_maker make_request,
-                         std::string session) {
+void feed_set::subscribe(subscription s, const cluster::stream_key& key, cluster::assignment to,
+                         request_maker make_request, std::string session) {
   auto& link = links_[s] = std::make_unique<replica_link>(*this, s);
   link->watch(open(key, to, std::move(make_request), std::move(session)));
 }

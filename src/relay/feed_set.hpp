@@ -19,8 +19,8 @@ struct replica_batch {
   uint64_t first = 0;  ///< number of the first frame; the others follow
 };
 
-/// The shared feeds of one shard: one per stream. The pull runs on the stream's home shard (by a hash of its key); the other
-/// shards with viewers get each frame once from there.
+/// The shared feeds of one shard: one per stream. The pull runs on the stream's home shard (by a hash of its key); the
+/// other shards with viewers get each frame once from there.
 class feed_set {
  public:
   explicit feed_set(shard_context& shard);
@@ -29,7 +29,8 @@ class feed_set {
   /// The feed of that stream if it is there.
   feed* find(const cluster::stream_key& key);
   /// The feed of that stream; made if need be, starting at `to`.
-  feed& open(const cluster::stream_key& key, const cluster::assignment& to, request_maker make_request, std::string session);
+  feed& open(const cluster::stream_key& key, const cluster::assignment& to, request_maker make_request,
+             std::string session);
   size_t size() const { return feeds_.size(); }
   /// Ends all feeds: before the shards stop, so that feeds can still tell each other.
   void clear();
@@ -44,7 +45,8 @@ class feed_set {
     auto operator<=>(const subscription&) const = default;
   };
   // On the home shard, posted by the others.
-  void subscribe(subscription s, const cluster::stream_key& key, cluster::assignment to, request_maker make_request, std::string session);
+  void subscribe(subscription s, const cluster::stream_key& key, cluster::assignment to, request_maker make_request,
+                 std::string session);
   void unsubscribe(subscription s);
   // On a replica's shard, posted by the home shard.
   void on_replica_started(uint64_t id, const std::string& origin);

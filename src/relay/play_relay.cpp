@@ -2,7 +2,8 @@
 
 namespace sluice::relay {
 
-play_relay::play_relay(shard_context& shard, feed_set& feeds, servers::connection& client, client_ask ask, uint32_t stream_id)
+play_relay::play_relay(shard_context& shard, feed_set& feeds, servers::connection& client, client_ask ask,
+                       uint32_t stream_id)
     : shard_(shard),
       feeds_(feeds),
       client_(client),
@@ -19,33 +20,38 @@ play_relay::play_relay(shard_context& shard, feed_set& feeds, servers::connectio
 
 void play_relay::stop() {
   alive_.reset();
+  if (finding_ != 0) shard_.control.cancel(finding_);
   client_.stop_playing();
   if (feed_) std::exchange(feed_, nullptr)->remove(*this);
 }
 
 void play_relay::find() {
-  shard_.control.find(shard_.loop, ask_->address.key, shard_.config.play_wait,
-                      [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> found) {
-                        if (alive.expired()) return;
-                        if (found) return watch(*found);
-                        const bool missing = found.error().reason == "stream_not_found";
-                        client_.session().reject_play(stream_id_, missing ? "NetStream.Play.StreamNotFound" : "NetStream.Play.Failed",
-                                                      found.error().text);
-                        client_.session_refused(found.error().reason, stream_, found.error().text);
-                        client_.close_after_flush(found.error().reason);
-                      });
+  finding_ = shard_.control.find(shard_.loop, ask_->address.key, shard_.config.play_wait,
+                                 [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> found) {
+                                   if (alive.expired()) return;
+                                   finding_ = 0;
+                                   if (found) return watch(*found);
+                                   const bool missing = found.error().reason == "stream_not_found";
+                                   client_.session().reject_play(
+                                       stream_id_, missing ? "NetStream.Play.StreamNotFound" : "NetStream.Play.Failed",
+                                       found.error().text);
+                                   client_.session_refused(found.error().reason, stream_, found.error().text);
+                                   client_.close_after_flush(found.error().reason);
+                                 });
 }
 
 void play_relay::watch(const cluster::assignment& to) {
-  const bool share = shard_.config.mode == relay_mode::collapse || (shard_.config.mode == relay_mode::automatic && to.is_sluice);
+  const bool share =
+      shard_.config.mode == relay_mode::collapse || (shard_.config.mode == relay_mode::automatic && to.is_sluice);
   if (share) {
     auto make = [ask = ask_](const cluster::assignment& origin) { return shared_request_for(*ask, origin); };
-    return join(feeds_.open(ask_->address.key, to, std::move(make), client_.id()));
+    return join(feeds_.open(ask_->address.key, to, std::move(make), client_.id() + "-pull"));
   }
   auto make = [ask = ask_, &config = shard_.config](const cluster::assignment& origin) {
     return request_for(*ask, rtmp::client_intent::play, origin, config);
   };
-  own_ = std::make_unique<pull_feed>(shard_, ask_->address.key, shard_.config.private_hub, to, std::move(make), client_.id(), [] {});
+  own_ = std::make_unique<pull_feed>(shard_, ask_->address.key, shard_.config.private_hub, to, std::move(make),
+                                     client_.id(), [] {});
   join(*own_);
 }
 

@@ -14,7 +14,8 @@ class play_relay final : public feed_viewer {
  public:
   play_relay(shard_context& shard, feed_set& feeds, servers::connection& client, client_ask ask, uint32_t stream_id);
 
-  /// The client is gone or plays no more. Nothing is heard from this relay afterwards; destroy it when nothing of it can be on the stack.
+  /// The client is gone or plays no more. Nothing is heard from this relay afterwards; destroy it when nothing of it
+  /// can be on the stack.
   void stop();
   /// The client does not read: a feed of its own need not be read either.
   void on_client_blocked();
@@ -37,6 +38,7 @@ class play_relay final : public feed_viewer {
   const uint32_t stream_id_;
   feed* feed_ = nullptr;
   std::unique_ptr<pull_feed> own_;
+  uint64_t finding_ = 0;  // the question under way, or 0
   bool playing_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <boost/json.hpp>
 #include <array>
+#include <boost/json.hpp>
 #include <memory>
 
 #include "runtime/http_server.hpp"
@@ -33,19 +33,21 @@ std::optional<std::string> incarnation_of(std::string_view body) {
 // C0 C1 out, S0 S1 in (RTMP 1.0 §5.2). Lives until it has reported, by a reference to itself.
 class handshake_probe final : runtime::io_handler, public std::enable_shared_from_this<handshake_probe> {
  public:
-  handshake_probe(runtime::loop& l, done_fn done) : loop_(l), done_(std::move(done)), timer_(l, [this] { finish(false); }) {}
+  handshake_probe(runtime::loop& l, done_fn done)
+      : loop_(l), done_(std::move(done)), timer_(l, [this] { finish(false); }) {}
 
   void start(const base::endpoint& to, base::duration timeout) {
     self_ = shared_from_this();
     timer_.arm_after(timeout);
-    connector_ = std::make_unique<runtime::tcp_connector>(loop_, to, timeout, [this](base::result<runtime::tcp_stream> stream) {
-      if (!stream) return finish(false);
-      stream_ = std::move(*stream);
-      std::array<uint8_t, 1 + 1536> hello{};
-      hello[0] = 3;
-      if (stream_.write(base::bytes_view(hello)).status != runtime::io_status::ok) return finish(false);
-      loop_.watch(stream_.fd(), *this);
-    });
+    connector_ =
+        std::make_unique<runtime::tcp_connector>(loop_, to, timeout, [this](base::result<runtime::tcp_stream> stream) {
+          if (!stream) return finish(false);
+          stream_ = std::move(*stream);
+          std::array<uint8_t, 1 + 1536> hello{};
+          hello[0] = 3;
+          if (stream_.write(base::bytes_view(hello)).status != runtime::io_status::ok) return finish(false);
+          loop_.watch(stream_.fd(), *this);
+        });
   }
 
  private:

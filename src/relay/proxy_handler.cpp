@@ -9,7 +9,8 @@ namespace {
 
 class proxy_handler final : public servers::client_handler {
  public:
-  proxy_handler(servers::connection& c, shard_context& shard, feed_set& feeds) : client_(c), shard_(shard), feeds_(feeds) {}
+  proxy_handler(servers::connection& c, shard_context& shard, feed_set& feeds)
+      : client_(c), shard_(shard), feeds_(feeds) {}
 
   void on_connect(rtmp::connect_request request) override {
     connect_ = std::make_unique<rtmp::connect_request>(std::move(request));
@@ -66,15 +67,14 @@ class proxy_handler final : public servers::client_handler {
     client_.close_after_flush(e.reason);
   }
 
-  // This may be called from within the relay, through the connection that it writes to: it is stopped now, destroyed later.
+  // This may be called from within the relay, through the connection that it writes to: it is stopped now, destroyed
+  // later.
   void leave() {
-    const auto retire = [this](auto relay) {
-      if (!relay) return;
+    if (std::shared_ptr<publish_relay> relay = std::exchange(publish_, nullptr)) relay->stop(relay);
+    if (std::shared_ptr<play_relay> relay = std::exchange(play_, nullptr)) {
       relay->stop();
-      shard_.loop.defer([gone = std::shared_ptr(std::move(relay))] {});
-    };
-    retire(std::exchange(publish_, nullptr));
-    retire(std::exchange(play_, nullptr));
+      shard_.loop.defer([relay] {});
+    }
   }
 
   servers::connection& client_;
@@ -87,7 +87,8 @@ class proxy_handler final : public servers::client_handler {
 
 }  // namespace
 
-std::unique_ptr<servers::client_handler> make_proxy_handler(servers::connection& c, shard_context& shard, feed_set& feeds) {
+std::unique_ptr<servers::client_handler> make_proxy_handler(servers::connection& c, shard_context& shard,
+                                                            feed_set& feeds) {
   return std::make_unique<proxy_handler>(c, shard, feeds);
 }
 

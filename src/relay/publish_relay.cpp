@@ -1,27 +1,51 @@
 #include "relay/publish_relay.hpp"
 
 namespace sluice::relay {
+namespace {
+// How long an origin may take to accept what its publisher sent before he left.
+constexpr base::duration finish_time_max = std::chrono::seconds(5);
+}  // namespace
 
 publish_relay::publish_relay(shard_context& shard, servers::connection& client, client_ask ask, uint32_t stream_id)
-    : shard_(shard), client_(client), ask_(std::move(ask)), stream_id_(stream_id), hub_(shard.config.retention_hub, shard.prompt_flusher) {
+    : shard_(shard),
+      client_(client),
+      ask_(std::move(ask)),
+      stream_id_(stream_id),
+      hub_(shard.config.retention_hub, shard.prompt_flusher),
+      finish_timer_(shard.loop, [this] { finished(); }) {
   hub_.begin_source(shard_.loop.now());
   claim();
 }
 
 publish_relay::~publish_relay() { shard_.prompt_flusher.forget(hub_); }
 
-void publish_relay::stop() {
+void publish_relay::stop(std::shared_ptr<publish_relay> self) {
   alive_.reset();
-  if (upstream_) upstream_->say_goodbye();
-  upstream_.reset();
-  if (std::exchange(running_, false)) shard_.control.publish_ended(ask_.address.key, to_.epoch);
+  stopping_ = true;
+  self_ = std::move(self);
+  if (std::exchange(running_, false)) {
+    shard_.control.publish_ended(ask_.address.key, to_.epoch);
+    if (upstream_) {
+      // What came in the same read as the goodbye has not been shown to the upstream yet.
+      hub_.flush();
+      finish_timer_.arm_after(finish_time_max);
+      return upstream_->finish();
+    }
+  }
+  finished();
+}
+
+void publish_relay::finished() {
+  finish_timer_.cancel();
+  shard_.loop.defer([gone = std::exchange(self_, nullptr)] {});
 }
 
 void publish_relay::claim() {
   shard_.control.claim(shard_.loop, ask_.address.key, ask_.session, failed_,
                        [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> found) {
                          if (alive.expired()) return;
-                         if (!found) return refuse("NetStream.Publish.Denied", found.error().reason, found.error().text);
+                         if (!found)
+                           return refuse("NetStream.Publish.Denied", found.error().reason, found.error().text);
                          to_ = std::move(*found);
                          dial();
                        });
@@ -53,12 +77,16 @@ void publish_relay::on_started() {
 void publish_relay::on_client_media(rtmp::message msg) { hub_.append(std::move(msg), shard_.loop.now()); }
 
 void publish_relay::on_client_batch_end() {
-  if (upstream_ && upstream_->blocked() && upstream_->backlog() > shard_.config.backlog_max) client_.pause_reading(true);
+  if (upstream_ && upstream_->blocked() && upstream_->backlog() > shard_.config.backlog_max)
+    client_.pause_reading(true);
 }
 
-void publish_relay::on_drained() { client_.pause_reading(false); }
+void publish_relay::on_drained() {
+  if (!stopping_) client_.pause_reading(false);
+}
 
 void publish_relay::on_refused(const rtmp::client_status& status) {
+  if (stopping_) return finished();
   if (status.refused) return refuse(status.code, "origin_refused", status.description);
   client_.session().send_status(stream_id_, "error", status.code, status.description);
   client_.close_after_flush("origin_ended");
@@ -71,14 +99,17 @@ void publish_relay::on_undialled(const base::error& e) {
 }
 
 void publish_relay::on_lost(bool started, std::string_view reason) {
+  if (stopping_) return finished();
   upstream_.reset();
   shard_.control.origin_closed(
-      shard_.loop, to_.origin_id, [this, alive = std::weak_ptr<bool>(alive_), started, reason](cluster::origin_verdict verdict) {
+      shard_.loop, to_.origin_id,
+      [this, alive = std::weak_ptr<bool>(alive_), started, reason](cluster::origin_verdict verdict) {
         if (alive.expired()) return;
         const bool lives = verdict == cluster::origin_verdict::alive;
         if (!started && !lives) return try_next();
         // A close is not a death: stock servers refuse and kick by closing. The client learns it as a status.
-        if (!started) return refuse("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
+        if (!started)
+          return refuse("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
         client_.session().send_status(stream_id_, "error", "NetStream.Publish.Failed",
                                       lives ? "The origin server ended the publish." : "The origin server is gone.");
         shard_.log.warn("upstream_lost", {{"session", client_.id()},

@@ -12,16 +12,18 @@
 
 namespace sluice::relay {
 
-/// One publisher on its way to the stream's owner: claims, dials, publishes there, then answers the client. Its media goes through a hub that
-/// keeps what a next owner would need (retention) and that the upstream reads; message numbers are that hub's.
+/// One publisher on its way to the stream's owner: claims, dials, publishes there, then answers the client. Its media
+/// goes through a hub that keeps what a next owner would need (retention) and that the upstream reads; message numbers
+/// are that hub's.
 class publish_relay final : public upstream_events {
  public:
   publish_relay(shard_context& shard, servers::connection& client, client_ask ask, uint32_t stream_id);
   ~publish_relay();
 
-  /// The client is gone or publishes no more. Nothing is heard from this relay afterwards; destroy it when nothing of it can be on the
-  /// stack.
-  void stop();
+  /// The client is gone or publishes no more: nothing more is heard from this relay. It keeps itself, through `self`, until the origin has what
+  /// the client sent, for a few seconds at most; destroy it only when nothing of it can be on the stack.
+  void stop(std::shared_ptr<publish_relay> self);
+
   void on_client_media(rtmp::message msg);
   /// The upstream is behind: stop reading the client, so that nothing is lost.
   void on_client_batch_end();
@@ -38,6 +40,7 @@ class publish_relay final : public upstream_events {
   void claim();
   void dial();
   void try_next();
+  void finished();
   void refuse(std::string_view code, std::string_view reason, std::string_view text);
 
   shard_context& shard_;
@@ -49,6 +52,9 @@ class publish_relay final : public upstream_events {
   std::vector<std::string> failed_;  // origins that could not be reached for this publish
   std::unique_ptr<upstream> upstream_;
   bool running_ = false;
+  bool stopping_ = false;
+  runtime::timer finish_timer_;
+  std::shared_ptr<publish_relay> self_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -27,15 +27,15 @@ struct relay_config {
   address_prefix prefix = address_prefix::sluice_only;
   cluster::vhost_rules vhosts;
   upstream_config upstream;
-  media::hub_limits shared_hub;      ///< of a pull with many viewers
-  media::hub_limits private_hub;     ///< of a per-viewer relay
-  media::hub_limits retention_hub;   ///< of a publisher
+  media::hub_limits shared_hub;     ///< of a pull with many viewers
+  media::hub_limits private_hub;    ///< of a per-viewer relay
+  media::hub_limits retention_hub;  ///< of a publisher
   base::duration play_wait = std::chrono::seconds(10);
   base::duration recover_wait = std::chrono::seconds(30);  ///< of viewers whose origin is gone
-  base::duration linger = std::chrono::seconds(3);          ///< a pull without viewers is kept so long
-  size_t backlog_max = 2u << 20;       ///< unsent bytes towards an origin above which the publisher is not read
+  base::duration linger = std::chrono::seconds(3);         ///< a pull without viewers is kept so long
+  size_t backlog_max = 2u << 20;           ///< unsent bytes towards an origin above which the publisher is not read
   size_t viewer_backlog_max = 128u << 10;  ///< the same of a per-viewer relay towards its viewer
-  unsigned claim_attempts = 5;         ///< origins tried for one publish
+  unsigned claim_attempts = 5;             ///< origins tried for one publish
 };
 
 class feed_set;
@@ -48,10 +48,10 @@ struct shard_context {
   base::metrics& metrics;
   const relay_config& config;
   director& control;
-  servers::hub_flusher& flusher;          ///< with the configured merge delay
-  servers::hub_flusher& prompt_flusher;   ///< without: for what was merged by another shard already
+  servers::hub_flusher& flusher;         ///< with the configured merge delay
+  servers::hub_flusher& prompt_flusher;  ///< without: for what was merged by another shard already
   upstream_metrics upstream_cells;
-  const std::vector<feed_set*>& all;      ///< of every shard, by index
+  const std::vector<feed_set*>& all;  ///< of every shard, by index
 };
 
 }  // namespace sluice::relay

@@ -16,12 +16,14 @@ constexpr base::duration keepalive_idle = std::chrono::seconds(15);
 }  // namespace
 
 upstream_metrics::upstream_metrics(base::metrics& m)
-    : bytes_in(m.counter("sluice_upstream_bytes_total", "Bytes from and to origins.", {{"dir", "in"}, {"proto", "rtmp"}})),
-      bytes_out(m.counter("sluice_upstream_bytes_total", "Bytes from and to origins.", {{"dir", "out"}, {"proto", "rtmp"}})),
+    : bytes_in(
+          m.counter("sluice_upstream_bytes_total", "Bytes from and to origins.", {{"dir", "in"}, {"proto", "rtmp"}})),
+      bytes_out(
+          m.counter("sluice_upstream_bytes_total", "Bytes from and to origins.", {{"dir", "out"}, {"proto", "rtmp"}})),
       connections(m.gauge("sluice_upstream_connections", "Connections to origins open now.", {{"proto", "rtmp"}})) {}
 
-upstream::upstream(runtime::loop& l, const upstream_config& config, upstream_metrics& metrics, std::vector<base::endpoint> endpoints,
-                   rtmp::client_request request, upstream_events& events)
+upstream::upstream(runtime::loop& l, const upstream_config& config, upstream_metrics& metrics,
+                   std::vector<base::endpoint> endpoints, rtmp::client_request request, upstream_events& events)
     : loop_(l),
       config_(config),
       metrics_(metrics),
@@ -72,7 +74,8 @@ void upstream::dial_next() {
 void upstream::on_connected(runtime::tcp_stream stream) {
   stream_ = std::move(stream);
   stream_.set_backstop(user_timeout, keepalive_idle);
-  const uint64_t seed = static_cast<uint64_t>(loop_.now().time_since_epoch().count()) ^ reinterpret_cast<uintptr_t>(this);
+  const uint64_t seed =
+      static_cast<uint64_t>(loop_.now().time_since_epoch().count()) ^ reinterpret_cast<uintptr_t>(this);
   session_ = std::make_unique<rtmp::client_session>(config_.session, std::move(request_), loop_.now(), seed);
   loop_.watch(stream_.fd(), *this);
   flush();
@@ -86,6 +89,7 @@ void upstream::on_io(runtime::io_ready ready) {
   if (alive.expired() || ended_) return;
   if (ready.writable && blocked_) {
     flush();
+    half_close_if_done();
     if (!alive.expired() && !ended_ && !blocked_) events_.on_drained();
   }
 }
@@ -107,7 +111,8 @@ void upstream::read_some() {
     const auto ok = session_->receive({loop_.read_buffer(), got.bytes}, loop_.now());
     handle_events();
     if (alive.expired() || ended_) return;
-    if (!ok) return end([started = started_, reason = ok.error().reason](upstream_events& e) { e.on_lost(started, reason); });
+    if (!ok)
+      return end([started = started_, reason = ok.error().reason](upstream_events& e) { e.on_lost(started, reason); });
     if (!session_->output().empty() && !blocked_) flush();
     if (alive.expired() || ended_) return;
     if (!timer_.armed()) timer_.arm_at(session_->deadline());
@@ -149,6 +154,20 @@ void upstream::flush() {
   metrics_.bytes_out.add(static_cast<int64_t>(sent));
   blocked_ = status == servers::pump_status::blocked;
   // A broken connection is seen by its reader, which also tells what the origin said last.
+}
+
+void upstream::finish() {
+  finishing_ = true;
+  half_close_if_done();
+}
+
+// FIN only after the last byte, and no close() before the origin's FIN: a close with unread acknowledgements in the socket is a reset.
+void upstream::half_close_if_done() {
+  if (!finishing_ || half_closed_ || blocked_ || ended_ || (reader_ && reader_->has_pending())) return;
+  half_closed_ = true;
+  session_->close_stream();
+  flush();
+  stream_.shutdown_write();
 }
 
 void upstream::send_command(std::string_view name, const std::vector<amf0::value>& arguments) {

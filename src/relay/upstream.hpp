@@ -49,11 +49,12 @@ struct upstream_metrics {
   base::metric_cell& connections;
 };
 
-/// One RTMP connection to an origin: dials its endpoints in turn, runs the client session, and pushes a hub or hands over what it plays.
+/// One RTMP connection to an origin: dials its endpoints in turn, runs the client session, and pushes a hub or hands
+/// over what it plays.
 class upstream final : public runtime::io_handler, public media::reader_owner {
  public:
-  upstream(runtime::loop& l, const upstream_config& config, upstream_metrics& metrics, std::vector<base::endpoint> endpoints,
-           rtmp::client_request request, upstream_events& events);
+  upstream(runtime::loop& l, const upstream_config& config, upstream_metrics& metrics,
+           std::vector<base::endpoint> endpoints, rtmp::client_request request, upstream_events& events);
   ~upstream();
 
   /// Sends every frame of `h`, from the oldest that it holds.
@@ -62,6 +63,8 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   /// Bytes of the pushed hub that have not been written.
   size_t backlog() const { return reader_ ? reader_->backlog() : 0; }
   const base::endpoint& remote() const { return remote_; }
+  /// No more will be pushed: sends what waits, says goodbye, and half-closes. on_lost() follows when the origin has closed too.
+  void finish();
   /// Says goodbye (FCUnpublish, deleteStream) before the connection is closed by the destructor.
   void say_goodbye();
   void send_command(std::string_view name, const std::vector<amf0::value>& arguments);
@@ -78,6 +81,7 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   void read_some();
   void handle_events();
   void flush();
+  void half_close_if_done();
   void on_deadline();
   void end(std::function<void(upstream_events&)> last_call);
 
@@ -95,6 +99,7 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   std::unique_ptr<media::reader> reader_;
   runtime::timer timer_;
   bool started_ = false, blocked_ = false, ended_ = false;
+  bool finishing_ = false, half_closed_ = false;
   bool reading_paused_ = false, read_waits_ = false;
   // Tells a callback on the stack whether `this` was destroyed by what it called.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

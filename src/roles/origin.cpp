@@ -21,12 +21,16 @@ namespace {
 
 // Descriptors for what is not a client: listeners, heartbeats, API calls, files.
 constexpr size_t descriptors_reserved = 128;
+constexpr size_t api_connections_max = 64;
 
 servers::second_publisher policy_of(second_publisher_policy p) {
   switch (p) {
-    case second_publisher_policy::refuse: return servers::second_publisher::refuse;
-    case second_publisher_policy::takeover: return servers::second_publisher::takeover;
-    case second_publisher_policy::takeover_if_idle: break;
+    case second_publisher_policy::refuse:
+      return servers::second_publisher::refuse;
+    case second_publisher_policy::takeover:
+      return servers::second_publisher::takeover;
+    case second_publisher_policy::takeover_if_idle:
+      break;
   }
   return servers::second_publisher::takeover_if_idle;
 }
@@ -48,7 +52,8 @@ class origin {
         streams_limits_(make_stream_limits()),
         rtmp_(loop_, "origin", limits_, config.merge, log, metrics_,
               [this](servers::connection& c) { return servers::make_origin_handler(c, streams_, vhosts_); }),
-        streams_(loop_, streams_limits_, rtmp_.flusher(), [this](media::hub& h) { rtmp_.flusher().forget(h); }, metrics_),
+        streams_(
+            loop_, streams_limits_, rtmp_.flusher(), [this](media::hub& h) { rtmp_.flusher().forget(h); }, metrics_),
         vhosts_{config.vhosts, false} {}
 
   ~origin() { rtmp_.close_all("shutdown"); }
@@ -58,12 +63,14 @@ class origin {
     if (!rtmp) return cannot_listen(log_, config_.rtmp.key, config_.rtmp.at, rtmp.error().reason, rtmp.error().text);
     me_ = registration(*rtmp);
     const admin::version_info version{SLUICE_VERSION, me_.pid, me_.server, me_.service};
-    auto api = runtime::http_server::open(loop_, config_.api.at, {}, log_, admin::make_origin_api(version, [this] { return metrics_text(); }));
+    auto api = runtime::http_server::open(loop_, config_.api.at, {.connections_max = api_connections_max}, log_,
+                                          admin::make_origin_api(version, [this] { return metrics_text(); }));
     if (!api) return cannot_listen(log_, config_.api.key, config_.api.at, api.error().reason, api.error().text);
     me_.api = {(*api)->local()};
 
-    admin::registrar heartbeats(loop_, {config_.register_urls, config_.register_token, config_.register_interval, advertised(*rtmp)},
-                                [this] { return current(); }, log_, metrics_);
+    admin::registrar heartbeats(
+        loop_, {config_.register_urls, config_.register_token, config_.register_interval, advertised(*rtmp)},
+        [this] { return current(); }, log_, metrics_);
     runtime::signal_watch signals(loop_, {SIGTERM, SIGINT}, [this](int) { stop(); });
     log_ready(log_, {{"rtmp", *rtmp}, {"api", (*api)->local()}});
     report_phase(config_.ready_fd, "ready", {{"rtmp", *rtmp}, {"api", (*api)->local()}});
@@ -124,7 +131,8 @@ class origin {
     auto r = me_;
     cluster::sluice_info info;
     info.version = SLUICE_VERSION;
-    info.period_ms = static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(config_.register_interval).count());
+    info.period_ms =
+        static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(config_.register_interval).count());
     info.load.streams = static_cast<uint32_t>(streams_.published());
     info.load.sessions = static_cast<uint32_t>(rtmp_.sessions());
     info.weight = config_.weight;

@@ -21,7 +21,8 @@ namespace sluice::roles {
 namespace {
 
 // Descriptors for what is no client and no origin: listeners, probes, API calls, files.
-constexpr size_t descriptors_reserved = 256;
+constexpr size_t descriptors_reserved = 512;
+constexpr size_t api_connections_max = 64;
 // Media ports open after this even if fewer origins have registered than were awaited.
 constexpr base::duration wait_origins_max = std::chrono::seconds(10);
 constexpr base::duration drain_check = std::chrono::milliseconds(100);
@@ -30,18 +31,24 @@ constexpr size_t private_hub_bytes = 16u << 20;
 
 relay::relay_mode mode_of(relay_mode m) {
   switch (m) {
-    case relay_mode::per_viewer: return relay::relay_mode::per_viewer;
-    case relay_mode::collapse: return relay::relay_mode::collapse;
-    case relay_mode::automatic: break;
+    case relay_mode::per_viewer:
+      return relay::relay_mode::per_viewer;
+    case relay_mode::collapse:
+      return relay::relay_mode::collapse;
+    case relay_mode::automatic:
+      break;
   }
   return relay::relay_mode::automatic;
 }
 
 relay::address_prefix prefix_of(address_prefix_mode m) {
   switch (m) {
-    case address_prefix_mode::on: return relay::address_prefix::always;
-    case address_prefix_mode::off: return relay::address_prefix::never;
-    case address_prefix_mode::automatic: break;
+    case address_prefix_mode::on:
+      return relay::address_prefix::always;
+    case address_prefix_mode::off:
+      return relay::address_prefix::never;
+    case address_prefix_mode::automatic:
+      break;
   }
   return relay::address_prefix::sluice_only;
 }
@@ -109,8 +116,8 @@ cluster::coordinator_config coordination_of(const proxy_config& c) {
 /// All that one shard has. Made, used and destroyed on its thread.
 struct proxy_shard {
   proxy_shard(unsigned index, runtime::loop& l, base::duration merge, const servers::server_limits& limits,
-              const relay::relay_config& relays, relay::director& control, base::log_sink& log,
-              base::metrics& cells, const std::vector<relay::feed_set*>& all)
+              const relay::relay_config& relays, relay::director& control, base::log_sink& log, base::metrics& cells,
+              const std::vector<relay::feed_set*>& all)
       : server(l, "proxy", limits, merge, log, cells,
                [this](servers::connection& c) { return relay::make_proxy_handler(c, context, feeds); }),
         prompt(l, base::duration::zero()),
@@ -168,21 +175,22 @@ class proxy {
 
     const admin::version_info version{SLUICE_VERSION, std::to_string(::getpid()), {}, {}};
     const std::string token = config_.auth.enabled ? config_.auth.token : std::string();
-    auto sink = [this](cluster::origin_registration r, const base::endpoint&, std::function<void(base::result<void>)> done) {
-      done(director_.registration(std::move(r)));
-    };
+    auto sink = [this](cluster::origin_registration r, const base::endpoint&,
+                       std::function<void(base::result<void>)> done) { done(director_.registration(std::move(r))); };
     struct api {
       const listen_address& listen;
       admin::router routes;
       std::unique_ptr<runtime::http_server>& server;
     };
-    api apis[] = {{config_.http, admin::make_proxy_http(version), http_},
-                  {config_.http_api, admin::make_proxy_api(version, token), http_api_},
-                  {config_.system_api,
-                   admin::make_system_api(version, {config_.origin_networks}, token, sink, [this] { return metrics_text(); }),
-                   system_api_}};
+    api apis[] = {
+        {config_.http, admin::make_proxy_http(version), http_},
+        {config_.http_api, admin::make_proxy_api(version, token), http_api_},
+        {config_.system_api,
+         admin::make_system_api(version, {config_.origin_networks}, token, sink, [this] { return metrics_text(); }),
+         system_api_}};
     for (auto& a : apis) {
-      auto opened = runtime::http_server::open(control_, a.listen.at, {}, log_, std::move(a.routes));
+      auto opened = runtime::http_server::open(control_, a.listen.at, {.connections_max = api_connections_max}, log_,
+                                               std::move(a.routes));
       if (!opened) return refuse_start(a.listen, opened.error());
       a.server = std::move(*opened);
     }
@@ -211,7 +219,8 @@ class proxy {
     }
     constexpr const char* names[] = {"alive", "suspect", "dead"};
     for (size_t i = 0; i < 3; ++i)
-      metrics_.gauge("sluice_origins", "Origin servers known, by state.", {{"state", names[i]}}).set(static_cast<int64_t>(by_health[i]));
+      metrics_.gauge("sluice_origins", "Origin servers known, by state.", {{"state", names[i]}})
+          .set(static_cast<int64_t>(by_health[i]));
     metrics_.gauge("sluice_streams", "Streams published through this proxy.").set(static_cast<int64_t>(s.streams));
     if (!media_open_ && config_.wait_origins > 0 && alive >= config_.wait_origins) open_media({});
   }
@@ -245,14 +254,15 @@ class proxy {
     threads_.start();
     threads_.run_on_all([this](runtime::shard& s) {
       const auto i = s.index();
-      shards_[i] = std::make_unique<proxy_shard>(static_cast<unsigned>(i), s.loop(), config_.merge, limits_, relays_, director_, log_,
-                                                 shard_metrics_[i], feeds_);
+      shards_[i] = std::make_unique<proxy_shard>(static_cast<unsigned>(i), s.loop(), config_.merge, limits_, relays_,
+                                                 director_, log_, shard_metrics_[i], feeds_);
       feeds_[i] = &shards_[i]->feeds;
     });
   }
 
   void stop_shards() {
-    // Clients first, while all feeds are there for them to leave; then feeds, whose farewells reach other shards; then the rest.
+    // Clients first, while all feeds are there for them to leave; then feeds, whose farewells reach other shards; then
+    // the rest.
     threads_.run_on_all([this](runtime::shard& s) {
       shards_[s.index()]->server.stop_listening();
       shards_[s.index()]->server.close_all("shutdown");

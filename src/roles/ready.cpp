@@ -22,8 +22,10 @@ void log_ready(base::log_sink& log, named_endpoints addresses) {
   if (log.enabled(base::log_level::info)) log.write(base::log_level::info, "ready", fields);
 }
 
-int cannot_listen(base::log_sink& log, std::string_view key, const base::endpoint& at, std::string_view reason, std::string_view text) {
-  log.log(base::log_level::error, "cannot_listen", {{"key", key}, {"address", at.to_string()}, {"reason", reason}, {"text", text}});
+int cannot_listen(base::log_sink& log, std::string_view key, const base::endpoint& at, std::string_view reason,
+                  std::string_view text) {
+  log.log(base::log_level::error, "cannot_listen",
+          {{"key", key}, {"address", at.to_string()}, {"reason", reason}, {"text", text}});
   return 1;
 }
 

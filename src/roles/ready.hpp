@@ -17,6 +17,7 @@ void report_phase(int ready_fd, std::string_view phase, named_endpoints addresse
 /// The one line that says that all ports are open, with their real addresses.
 void log_ready(base::log_sink& log, named_endpoints addresses);
 /// A listener that cannot be opened: names the setting. Returns the exit code.
-int cannot_listen(base::log_sink& log, std::string_view key, const base::endpoint& at, std::string_view reason, std::string_view text);
+int cannot_listen(base::log_sink& log, std::string_view key, const base::endpoint& at, std::string_view reason,
+                  std::string_view text);
 
 }  // namespace sluice::roles

@@ -45,8 +45,8 @@ struct directory_limits {
   size_t streams_max = 100'000;
   size_t publishers_max = SIZE_MAX;  ///< the origin's capacity
   second_publisher policy = second_publisher::takeover_if_idle;
-  base::duration publisher_idle = std::chrono::seconds(3);    ///< after which takeover_if_idle takes over
-  base::duration publisher_wait = std::chrono::seconds(30);   ///< of players whose stream has no publisher
+  base::duration publisher_idle = std::chrono::seconds(3);   ///< after which takeover_if_idle takes over
+  base::duration publisher_wait = std::chrono::seconds(30);  ///< of players whose stream has no publisher
 };
 
 class live_stream {
@@ -71,8 +71,8 @@ class live_stream {
 class directory {
  public:
   /// `forget` is called before a hub is destroyed (hub_flusher::forget). `limits` outlives the directory.
-  directory(runtime::loop& l, const directory_limits& limits, media::hub_driver& driver, std::function<void(media::hub&)> forget,
-            base::metrics& metrics);
+  directory(runtime::loop& l, const directory_limits& limits, media::hub_driver& driver,
+            std::function<void(media::hub&)> forget, base::metrics& metrics);
   ~directory();
 
   /// Error reasons: second_publisher, at_capacity, too_many_streams.

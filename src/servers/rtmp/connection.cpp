@@ -57,7 +57,8 @@ void connection::on_io(runtime::io_ready ready) {
       read_some();
     }
   }
-  if (ready.writable && phase_ != phase::closed && (blocked_since_ != base::never || !session_.output().empty())) flush();
+  if (ready.writable && phase_ != phase::closed && (blocked_since_ != base::never || !session_.output().empty()))
+    flush();
 }
 
 void connection::read_some() {
@@ -179,7 +180,8 @@ void connection::flush() {
   const auto status = pump(stream_, session_.output(), phase_ == phase::open ? reader_.get() : nullptr, &bytes_out_);
   server_.bytes_out_cell_.add(static_cast<int64_t>(bytes_out_ - before));
   switch (status) {
-    case pump_status::failed: return close("client_reset");
+    case pump_status::failed:
+      return close("client_reset");
     case pump_status::drained: {
       const bool was_blocked = std::exchange(blocked_since_, base::never) != base::never;
       if (phase_ == phase::flushing) return linger();
@@ -228,6 +230,9 @@ void connection::pause_reading(bool on) {
   if (!on && std::exchange(read_waits_, false)) server_.read_later(*this);
 }
 
+// An address that came in a prefix has no port.
+std::string connection::peer_text() const { return peer_.port == 0 ? peer_.address.to_string() : peer_.to_string(); }
+
 void connection::session_started(std::string_view kind, std::string_view stream, std::string_view origin) {
   kind_ = kind;
   stream_name_ = stream;
@@ -236,7 +241,7 @@ void connection::session_started(std::string_view kind, std::string_view stream,
   server_.log().info("session_start", {{"session", id_},
                                        {"proto", "rtmp"},
                                        {"kind", kind},
-                                       {"peer", peer_.to_string()},
+                                       {"peer", peer_text()},
                                        {"stream", stream},
                                        {"origin", origin}});
 }
@@ -246,7 +251,7 @@ void connection::session_ended(std::string_view reason) {
   server_.log().info("session_end", {{"session", id_},
                                      {"proto", "rtmp"},
                                      {"kind", kind_},
-                                     {"peer", peer_.to_string()},
+                                     {"peer", peer_text()},
                                      {"stream", stream_name_},
                                      {"origin", origin_},
                                      {"reason", reason},
@@ -262,7 +267,7 @@ void connection::session_refused(std::string_view reason, std::string_view strea
   server_.refused(reason).add();
   server_.log().warn("session_refused", {{"session", id_},
                                          {"proto", "rtmp"},
-                                         {"peer", peer_.to_string()},
+                                         {"peer", peer_text()},
                                          {"stream", stream},
                                          {"reason", reason},
                                          {"text", text}});
@@ -288,7 +293,8 @@ void connection::close_after_flush(std::string_view reason) {
   flush();
 }
 
-// Closing with unread bytes in the socket would reset the connection and take our last words with it: send FIN, read on for a moment.
+// Closing with unread bytes in the socket would reset the connection and take our last words with it: send FIN, read on
+// for a moment.
 void connection::linger() {
   phase_ = phase::lingering;
   stream_.shutdown_write();

@@ -17,8 +17,8 @@ namespace sluice::servers {
 class connection;
 class rtmp_server;
 
-/// What a role does with one client. One per connection, destroyed with it. Every connect, publish and play must be answered through
-/// connection::session(), at once or later; call connection::flush() after answering later.
+/// What a role does with one client. One per connection, destroyed with it. Every connect, publish and play must be
+/// answered through connection::session(), at once or later; call connection::flush() after answering later.
 class client_handler {
  public:
   virtual ~client_handler() = default;
@@ -87,6 +87,7 @@ class connection final : public runtime::io_handler, public media::reader_owner 
   enum class phase : uint8_t { preamble, open, flushing, lingering, closed };
 
   void start();
+  std::string peer_text() const;
   void read_some();
   void feed(base::bytes_view bytes);
   base::result<size_t> take_preamble(base::bytes_view bytes);
@@ -114,7 +115,7 @@ class connection final : public runtime::io_handler, public media::reader_owner 
   bool trusted_ = false;
   bool reading_paused_ = false;
   bool read_waits_ = false;  // readiness came while reading was paused
-  size_t slot_ = 0;           // in server_.connections_
+  size_t slot_ = 0;          // in server_.connections_
 };
 
 }  // namespace sluice::servers

@@ -37,7 +37,8 @@ void hub_flusher::schedule() {
 
 void hub_flusher::flush_due() {
   scheduled_ = false;
-  // Hubs may be forgotten, and become due again, while one is flushed: only what is due now gets its turn, one slice each.
+  // Hubs may be forgotten, and become due again, while one is flushed: only what is due now gets its turn, one slice
+  // each.
   for (size_t turns = due_.size(); turns > 0 && !due_.empty(); --turns) {
     media::hub* h = due_.front();
     due_.pop_front();

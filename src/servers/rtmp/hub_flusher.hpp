@@ -8,8 +8,9 @@
 
 namespace sluice::servers {
 
-/// Flushes the hubs of one loop: after the batch of events in which their frames came (merge 0), or `merge` after the first frame that
-/// waits. Large audiences are served in slices, so that other work of the loop gets its turn in between.
+/// Flushes the hubs of one loop: after the batch of events in which their frames came (merge 0), or `merge` after the
+/// first frame that waits. Large audiences are served in slices, so that other work of the loop gets its turn in
+/// between.
 class hub_flusher final : public media::hub_driver {
  public:
   hub_flusher(runtime::loop& l, base::duration merge);

@@ -14,7 +14,8 @@ class origin_handler final : public client_handler, live_publisher, live_player 
 
   void on_connect(rtmp::connect_request request) override {
     if (client_.peer_trusted()) {
-      if (auto note = peer_note::from(request.command_object); !note.session.empty()) client_.adopt_id(std::move(note.session));
+      if (auto note = peer_note::from(request.command_object); !note.session.empty())
+        client_.adopt_id(std::move(note.session));
     }
     app_ = std::move(request.app);
     tc_url_ = std::move(request.tc_url);
@@ -34,7 +35,8 @@ class origin_handler final : public client_handler, live_publisher, live_player 
     last_message_ = client_.loop().now();
     const auto stream = streams_.publish(address->key, *this);
     if (!stream)
-      return refuse(stream.error(), stream.error().reason == "second_publisher" ? "NetStream.Publish.BadName" : "NetStream.Publish.Denied");
+      return refuse(stream.error(), stream.error().reason == "second_publisher" ? "NetStream.Publish.BadName"
+                                                                                : "NetStream.Publish.Denied");
     stream_ = *stream;
     publishing_ = true;
     client_.session().accept_publish(stream_id_);
@@ -89,15 +91,19 @@ class origin_handler final : public client_handler, live_publisher, live_player 
   // live_publisher
   void on_taken_over() override {
     stream_ = nullptr;
-    client_.session().send_status(stream_id_, "error", "NetStream.Publish.BadName", "Another publisher took the stream over.");
+    client_.session().send_status(stream_id_, "error", "NetStream.Publish.BadName",
+                                  "Another publisher took the stream over.");
     client_.close_after_flush("taken_over");
   }
   base::time_point last_message() const override { return last_message_; }
-  std::string describe() const override { return fmt::format("{} (session {})", client_.peer().to_string(), client_.id()); }
+  std::string describe() const override {
+    return fmt::format("{} (session {})", client_.peer().to_string(), client_.id());
+  }
 
   // live_player
   void on_no_publisher() override {
-    client_.session().send_status(stream_id_, "status", "NetStream.Play.UnpublishNotify", "Nobody publishes the stream.");
+    client_.session().send_status(stream_id_, "status", "NetStream.Play.UnpublishNotify",
+                                  "Nobody publishes the stream.");
     client_.session().send_status(stream_id_, "error", "NetStream.Play.StreamNotFound", "Nobody publishes the stream.");
     client_.close_after_flush("no_publisher");
     leave();
@@ -115,7 +121,8 @@ class origin_handler final : public client_handler, live_publisher, live_player 
 
 }  // namespace
 
-std::unique_ptr<client_handler> make_origin_handler(connection& c, directory& streams, const cluster::vhost_rules& vhosts) {
+std::unique_ptr<client_handler> make_origin_handler(connection& c, directory& streams,
+                                                    const cluster::vhost_rules& vhosts) {
   return std::make_unique<origin_handler>(c, streams, vhosts);
 }
 

@@ -19,8 +19,7 @@ pump_status pump(runtime::tcp_stream& stream, base::send_buffer& control, media:
       parts[count++] = {const_cast<uint8_t*>(pending.data()), pending.size()};
     }
     size_t media_bytes = 0;
-    if (media)
-      count += media->gather(std::span(parts).subspan(count), &media_bytes, !boundary && !control.empty());
+    if (media) count += media->gather(std::span(parts).subspan(count), &media_bytes, !boundary && !control.empty());
     if (count == 0) return pump_status::drained;
 
     const auto result = stream.write(std::span<const iovec>(parts).first(count));

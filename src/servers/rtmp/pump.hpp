@@ -14,8 +14,8 @@ enum class pump_status : uint8_t {
   failed,   ///< the connection is gone
 };
 
-/// Writes control bytes and media to `stream` in gathered writes until one side has no more: control at message boundaries, media (may be
-/// nullptr) in between. *sent is increased by the bytes written.
+/// Writes control bytes and media to `stream` in gathered writes until one side has no more: control at message
+/// boundaries, media (may be nullptr) in between. *sent is increased by the bytes written.
 pump_status pump(runtime::tcp_stream& stream, base::send_buffer& control, media::reader* media, uint64_t* sent);
 
 }  // namespace sluice::servers

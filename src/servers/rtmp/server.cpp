@@ -22,17 +22,20 @@ rtmp_server::rtmp_server(runtime::loop& l, std::string_view role, const server_l
       make_handler_(std::move(make_handler)),
       sessions_cell_(metrics.gauge("sluice_sessions", "Client connections open now.",
                                    {{"role", std::string(role)}, {"proto", "rtmp"}})),
-      bytes_in_cell_(metrics.counter("sluice_bytes_total", "Bytes from and to clients.", {{"dir", "in"}, {"proto", "rtmp"}})),
+      bytes_in_cell_(
+          metrics.counter("sluice_bytes_total", "Bytes from and to clients.", {{"dir", "in"}, {"proto", "rtmp"}})),
       bytes_out_cell_(
           metrics.counter("sluice_bytes_total", "Bytes from and to clients.", {{"dir", "out"}, {"proto", "rtmp"}})),
-      dropped_cell_(metrics.counter("sluice_dropped_frames_total", "Frames that slow players did not get.", {{"proto", "rtmp"}})),
+      dropped_cell_(
+          metrics.counter("sluice_dropped_frames_total", "Frames that slow players did not get.", {{"proto", "rtmp"}})),
       id_prefix_(runtime::random_id(8)) {}
 
 rtmp_server::~rtmp_server() { close_all("shutdown"); }
 
 base::result<base::endpoint> rtmp_server::listen(const base::endpoint& at, runtime::listen_options options) {
   auto acceptor = runtime::tcp_acceptor::open(
-      loop_, at, options, [this](runtime::tcp_stream stream, const base::endpoint& peer) { on_accept(std::move(stream), peer); });
+      loop_, at, options,
+      [this](runtime::tcp_stream stream, const base::endpoint& peer) { on_accept(std::move(stream), peer); });
   if (!acceptor) return tl::unexpected(acceptor.error());
   acceptor_ = std::move(*acceptor);
   acceptor_->on_resource_error = [this](int error) {

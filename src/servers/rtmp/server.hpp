@@ -19,11 +19,11 @@ namespace sluice::servers {
 
 struct server_limits {
   rtmp::session_config session;
-  size_t sessions_max = SIZE_MAX;  ///< of this server
+  size_t sessions_max = SIZE_MAX;                     ///< of this server
   runtime::descriptor_budget* descriptors = nullptr;  ///< shared by the process; outlives the server
   base::duration player_stall = std::chrono::seconds(20);
-  bool proxy_protocol = false;           ///< accept PROXY protocol from trusted peers
-  std::vector<base::network> trusted;    ///< whose address prefix, PROXY header and `sluice` fields are believed
+  bool proxy_protocol = false;            ///< accept PROXY protocol from trusted peers
+  std::vector<base::network> trusted;     ///< whose address prefix, PROXY header and `sluice` fields are believed
   size_t control_bytes_max = 256 * 1024;  ///< of output that is not media, per connection
 };
 
@@ -32,8 +32,8 @@ class rtmp_server {
  public:
   using handler_factory = std::function<std::unique_ptr<client_handler>(connection&)>;
   /// `role` is a literal (proxy, origin) for metrics; `limits`, `log` and `metrics` outlive the server.
-  rtmp_server(runtime::loop& l, std::string_view role, const server_limits& limits, base::duration merge, base::log_sink& log,
-              base::metrics& metrics, handler_factory make_handler);
+  rtmp_server(runtime::loop& l, std::string_view role, const server_limits& limits, base::duration merge,
+              base::log_sink& log, base::metrics& metrics, handler_factory make_handler);
   ~rtmp_server();
 
   base::result<base::endpoint> listen(const base::endpoint& at, runtime::listen_options options);
