@@ -18,17 +18,6 @@ constexpr std::string_view versions_path = "/api/v1/versions";
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-/// The first header of that name, compared without case.
-std::string_view header_of(const http_request& request, std::string_view name) {
-  for (const auto& [key, value] : request.headers) {
-    if (std::equal(key.begin(), key.end(), name.begin(), name.end(),
-                   [](char a, char b) { return lower(a) == lower(b); })) {
-      return value;
-    }
-  }
-  return {};
-}
-
 http_response json_body(std::string body) {
   http_response response;
   response.body = std::move(body);
@@ -129,7 +118,7 @@ void router::operator()(const http_request& request, respond_fn respond) const {
     response.headers.emplace_back("Allow", allow + ", OPTIONS");
     return respond(std::move(response));
   }
-  if (needs_token && !bearer_matches(header_of(request, "Authorization"), token_)) {
+  if (needs_token && !bearer_matches(request.header("Authorization"), token_)) {
     http_response response = json_error(401, "a valid bearer token is required");
     response.headers.emplace_back("WWW-Authenticate", "Bearer");
     return respond(std::move(response));
