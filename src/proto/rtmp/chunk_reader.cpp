@@ -52,9 +52,7 @@ base::result<void> chunk_reader::receive(base::bytes_view in, message_sink& sink
         return {};
       }
       in = in.subspan(*used);
-    }
-    if (partial_size_ == 0 && chunk_left_ == 0 && streams_[current_].in_message && streams_[current_].length == 0) {
-      if (auto ok = finish_message(streams_[current_], sink); !ok) return ok;
+      if (auto ok = finish_if_empty(sink); !ok) return ok;
     }
   }
   return {};
@@ -74,6 +72,7 @@ base::result<base::bytes_view> chunk_reader::open_split_chunk(base::bytes_view i
     return in.subspan(added);
   }
   partial_size_ = 0;
+  if (auto ok = finish_if_empty(sink); !ok) return tl::unexpected(std::move(ok.error()));
   if (*used >= before) return in.subspan(*used - before);
   // What looked like the start of a repeated extended timestamp was payload: at most 3 bytes, so this does not go deep.
   if (auto ok = receive(base::bytes_view(joined).subspan(*used, before - *used), sink); !ok) {
@@ -241,6 +240,13 @@ base::result<void> chunk_reader::finish_message(chunk_stream& s, message_sink& s
   if (m.type == set_chunk_size) return obey_chunk_size(m.payload.view());
   if (m.type == abort_message) return obey_abort(m.payload.view());
   return sink.on_message(std::move(m));
+}
+
+/// A message without payload is whole when its header is.
+base::result<void> chunk_reader::finish_if_empty(message_sink& sink) {
+  chunk_stream& s = streams_[current_];
+  if (s.in_message && s.length == 0) return finish_message(s, sink);
+  return {};
 }
 
 /// §5.4.1. Holds from the next chunk on, whatever messages are under way.

@@ -73,6 +73,7 @@ class chunk_reader {
   base::result<void> append(chunk_stream& s, base::bytes_view bytes);
   base::result<void> make_room(chunk_stream& s, uint32_t count);
   base::result<void> finish_message(chunk_stream& s, message_sink& sink);
+  base::result<void> finish_if_empty(message_sink& sink);
   base::result<void> obey_chunk_size(base::bytes_view payload);
   base::result<void> obey_abort(base::bytes_view payload);
   void drop_block(chunk_stream& s);

@@ -119,6 +119,7 @@ base::result<void> server_session::state::on_publish(const command& c, uint32_t 
     return tl::unexpected(std::move(name.error()));
   }
   (*s)->what = activity::publish_asked;
+  ++(*s)->undelivered;
   (*s)->name = *name;
   auto type = c.argument(1).string_or("live");
   if (type != "record" && type != "append") type = "live";
@@ -141,6 +142,7 @@ base::result<void> server_session::state::on_play(const command& c, uint32_t str
   const double number = reset.number_or(1);
   r.reset = reset.boolean_or(number != 0 && number != 2);
   (*s)->what = activity::play_asked;
+  ++(*s)->undelivered;
   (*s)->play_reset = r.reset;
   events.push(std::move(r));
   return {};

@@ -35,6 +35,19 @@ bool server_session::state::stop(message_stream& s) {
   return true;
 }
 
+/// The stream whose request an answer of ours means; nullptr: the client has gone on meanwhile.
+message_stream* server_session::state::answerable(uint32_t id, activity asked) {
+  auto* s = find(id, asked);
+  return s && s->undelivered == 0 ? s : nullptr;
+}
+
+void server_session::state::delivered(const server_event& e) {
+  message_stream* s = nullptr;
+  if (const auto* p = std::get_if<publish_request>(&e)) s = find(p->stream_id);
+  if (const auto* p = std::get_if<play_request>(&e)) s = find(p->stream_id);
+  if (s) --s->undelivered;
+}
+
 /// Our answer to publish or play: the time until it came is not the client's.
 void server_session::state::answered(message_stream& s, activity now_is) {
   s.what = now_is;
@@ -113,7 +126,12 @@ base::result<void> server_session::on_timeout(base::time_point now) {
 }
 
 base::time_point server_session::deadline() const { return state_->due().first; }
-std::optional<server_event> server_session::next_event() { return state_->events.pop(); }
+std::optional<server_event> server_session::next_event() {
+  auto e = state_->events.pop();
+  if (e) state_->delivered(*e);
+  return e;
+}
+
 base::send_buffer& server_session::output() { return state_->link.output(); }
 
 void server_session::accept_connect(const amf0::object& extra) {
@@ -143,7 +161,7 @@ void server_session::reject_connect(std::string_view code, std::string_view desc
 }
 
 void server_session::accept_publish(uint32_t stream_id) {
-  auto* stream = state_->find(stream_id, activity::publish_asked);
+  auto* stream = state_->answerable(stream_id, activity::publish_asked);
   if (!stream) return;
   state_->answered(*stream, activity::publishing);
   if (state_->wants_fc_publish) {
@@ -154,14 +172,14 @@ void server_session::accept_publish(uint32_t stream_id) {
 }
 
 void server_session::reject_publish(uint32_t stream_id, std::string_view code, std::string_view description) {
-  auto* stream = state_->find(stream_id, activity::publish_asked);
+  auto* stream = state_->answerable(stream_id, activity::publish_asked);
   if (!stream) return;
   state_->answered(*stream, activity::none);
   state_->send_status(stream_id, "error", code, description);
 }
 
 void server_session::accept_play(uint32_t stream_id) {
-  auto* stream = state_->find(stream_id, activity::play_asked);
+  auto* stream = state_->answerable(stream_id, activity::play_asked);
   if (!stream) return;
   state_->answered(*stream, activity::playing);
   auto& link = state_->link;
@@ -176,7 +194,7 @@ void server_session::accept_play(uint32_t stream_id) {
 }
 
 void server_session::reject_play(uint32_t stream_id, std::string_view code, std::string_view description) {
-  auto* stream = state_->find(stream_id, activity::play_asked);
+  auto* stream = state_->answerable(stream_id, activity::play_asked);
   if (!stream) return;
   state_->answered(*stream, activity::none);
   state_->send_status(stream_id, "error", code, description);

@@ -92,6 +92,8 @@ class server_session {
   void accept_connect(const amf0::object& extra = {});
   /// `code` e.g. "NetConnection.Connect.Rejected". The caller closes the connection after output() is sent.
   void reject_connect(std::string_view code, std::string_view description);
+  /// An answer to publish or play means the request that next_event() gave last for that stream; it is ignored if the
+  /// client has ended or replaced that request meanwhile (the events say so).
   void accept_publish(uint32_t stream_id);
   /// `code` e.g. "NetStream.Publish.BadName".
   void reject_publish(uint32_t stream_id, std::string_view code, std::string_view description);

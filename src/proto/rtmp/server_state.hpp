@@ -24,7 +24,10 @@ struct message_stream {
   uint32_t id;
   activity what = activity::none;
   bool play_reset = false;
-  std::string name;  // of a publisher: FCUnpublish speaks of it by name
+  // publish and play events that are still in the queue. While there is one, an answer means an earlier request, which
+  // the client has already replaced: it must not open the later one, of another name perhaps.
+  uint32_t undelivered = 0;
+  std::string name{};  // of a publisher: FCUnpublish speaks of it by name
 };
 
 struct server_session::state final : connection_user {
@@ -73,6 +76,8 @@ struct server_session::state final : connection_user {
   bool waits_for_us() const;
   base::result<message_stream*> stream_for(const command& c, uint32_t stream_id);
   bool stop(message_stream& s);
+  message_stream* answerable(uint32_t id, activity asked);
+  void delivered(const server_event& e);
   void answered(message_stream& s, activity now_is);
   void send_result(double transaction, std::vector<amf0::value> values);
   void send_error(double transaction, std::string_view code, std::string_view description);

@@ -151,6 +151,12 @@ TEST(chunk_reader, type_3_message_behind_an_extended_timestamp_repeats_the_time)
                   {{9, 1, 0x10000000, {0xaa}}, {9, 1, 0x10000000, {0xbb}}, {9, 1, 0x10000001, {0xcc}}});
 }
 
+TEST(chunk_reader, an_empty_message_whose_extended_timestamp_is_left_out) {
+  // The next header looks like the beginning of the timestamp.
+  expect_messages(hex("06 ffffff 000000 09 01000000 03040000  c6  03 040506 000001 08 01000000 aa"),
+                  {{9, 1, 0x03040000, {}}, {9, 1, 0x03040000, {}}, {8, 1, 0x040506, {0xaa}}});
+}
+
 TEST(chunk_reader, timestamps_wrap_at_2_to_the_32) {
   expect_messages(hex("04 ffffff 000001 08 01000000 fffffff0 aa  84 000014 bb  c4 cc"),
                   {{8, 1, 0xFFFFFFF0, {0xaa}}, {8, 1, 4, {0xbb}}, {8, 1, 24, {0xcc}}});

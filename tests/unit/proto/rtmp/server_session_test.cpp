@@ -310,6 +310,31 @@ TEST_F(server, publishes_again_on_the_same_connection) {
   no_event();
 }
 
+TEST_F(server, an_answer_never_opens_a_later_request) {
+  connected();
+  const auto id = stream_created();
+  // Both are read before the first is answered.
+  feed(peer::command("publish", 5, {amf0::value(), "allowed"}, id) +
+       peer::command("publish", 5, {amf0::value(), "forbidden"}, id));
+  EXPECT_EQ(next<publish_request>().name, "allowed");
+  session.accept_publish(id);
+  EXPECT_FALSE(session.publishing());
+  EXPECT_EQ(next<stream_closed>().stream_id, id);
+  EXPECT_EQ(next<publish_request>().name, "forbidden");
+  feed(peer::message(video, id, 0, counted(4)));
+  no_event();
+  session.reject_publish(id, "NetStream.Publish.BadName", "no");
+  EXPECT_EQ(heard(), strings{"onStatus 0 NetStream.Publish.BadName"});
+  feed(peer::message(video, id, 0, counted(4)));
+  no_event();
+  // An answer after the client has gone.
+  feed(peer::command("play", 5, {amf0::value(), "p"}, id));
+  next<play_request>();
+  feed(peer::command("closeStream", 0, {amf0::value()}, id));
+  session.accept_play(id);
+  EXPECT_TRUE(heard().empty());
+}
+
 // ---- play ----
 
 TEST_F(server, play_is_answered_with_begin_reset_start_and_access) {
@@ -347,6 +372,7 @@ TEST_F(server, refused_play_says_why) {
   connected();
   const auto id = stream_created();
   feed(peer::command("play", 5, {amf0::value(), "s"}, id));
+  next<play_request>();
   session.reject_play(id, "NetStream.Play.StreamNotFound", "no");
   EXPECT_EQ(heard(), strings{"onStatus 0 NetStream.Play.StreamNotFound"});
 }
