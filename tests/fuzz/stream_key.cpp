@@ -22,7 +22,7 @@ bool is_safe(std::string_view part, bool slashes) {
   return !part.empty() && part.size() <= cluster::stream_key_part_bytes_max && cluster::is_clean_text(part);
 }
 
-void check(const base::result<cluster::stream_address>& got) {
+void check(const base::result<cluster::stream_address>& got, const cluster::vhost_rules& rules) {
   if (!got) return;
   const cluster::stream_key& key = got->key;
   require(is_safe(key.vhost, false) && is_safe(key.app, true) && is_safe(key.stream, false));
@@ -30,7 +30,7 @@ void check(const base::result<cluster::stream_address>& got) {
   const std::string whole = "/" + key.str() + "/";
   require(whole.find("//") == whole.npos && whole.find("/../") == whole.npos && whole.find("/./") == whole.npos);
   // A key is its own normal form.
-  const auto again = cluster::parse_rtmp("rtmp://" + key.vhost + "/" + key.app, key.app, key.stream, {});
+  const auto again = cluster::parse_rtmp("rtmp://" + key.vhost + "/" + key.app, key.app, key.stream, rules);
   if (key.app.find("...vhost...") == key.app.npos) require(again && again->key == key);
 }
 
@@ -46,8 +46,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   parts[2] = rest.empty() ? parts[2] : std::string_view(parts[2].data(), parts[2].size() + 1 + rest.size());
-  check(cluster::parse_rtmp(parts[0], parts[1], parts[2], {}));
-  check(cluster::parse_http(parts[0], parts[1], parts[2], {}));
-  check(cluster::parse_rtmp(parts[0], parts[1], parts[2], {{"studio", "demo.srs.com"}, false}));
+  for (const cluster::vhost_rules& rules : {cluster::vhost_rules{}, {{"studio", "demo.srs.com"}, false}, {{}, true}}) {
+    check(cluster::parse_rtmp(parts[0], parts[1], parts[2], rules), rules);
+    check(cluster::parse_http(parts[0], parts[1], parts[2], rules), rules);
+  }
   return 0;
 }

@@ -81,7 +81,8 @@ base::result<std::string> vhost_of(std::string_view raw, const vhost_rules& rule
         (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || (c & 0x80);
     if (!fine) return refuse("malformed host");
   }
-  if (name.find("..") != std::string::npos || name.starts_with('.')) return refuse("malformed host");
+  if (name.find("..") != std::string::npos || name.starts_with('.') || name.ends_with('.'))
+    return refuse("malformed host");
   if (rules.only_default) return std::string(default_vhost);
   const bool listed = std::any_of(rules.listed.begin(), rules.listed.end(), [&](const std::string& v) {
     return std::equal(v.begin(), v.end(), name.begin(), name.end(),
