@@ -30,10 +30,12 @@ void hub::begin_source(base::time_point now) {
   has_video_ = false;
   joins_.clear();
   headers_ = std::make_shared<header_set>();
-  const bool seen = !readers_.empty() && end() > 0;
+  had_keyframe_ = false;
+  const bool seen = !readers_.empty() && timed_;
   rebase_pending_ = seen;
   if (!seen) {
     offset_ = 0;
+    timed_ = false;
     trim();
   }
 }
@@ -55,11 +57,17 @@ void hub::append(rtmp::message msg, base::time_point now) {
     const uint32_t timestamp = fixes_offset ? original + offset_ : last_timestamp_;
     f = make_frame({timestamp, f.type, 0, 0, f.body()}, timestamp, now, false);
   }
-  if (media && !rebase_pending_) {
-    last_timestamp_ = f.timestamp;
-    last_arrival_ = now;
-  }
+  if (media && !f.header && !rebase_pending_) note_time(f);
   push(std::move(f));
+}
+
+// The last timestamp is the latest: of two tracks one is behind, but a source that jumps back has begun anew.
+void hub::note_time(const frame& f) {
+  constexpr int32_t interleaving_max_ms = 10'000;
+  const auto step = static_cast<int32_t>(f.timestamp - last_timestamp_);
+  if (!timed_ || step > 0 || step < -interleaving_max_ms) last_timestamp_ = f.timestamp;
+  timed_ = true;
+  last_arrival_ = f.arrival;
 }
 
 void hub::append_replica(const frame& f, uint64_t number) {
@@ -106,9 +114,14 @@ void hub::note_header(const frame& f) {
 void hub::note_join(const frame& f, uint64_t number) {
   if (f.type == rtmp::video && !f.header) has_video_ = true;
   bool join = f.keyframe;
-  if (!join && f.type == rtmp::audio && !f.header) {
-    const bool hopeless = !has_video_ || (joins_.empty() ? f.arrival - source_since_ >= keyframe_patience
-                                                         : f.arrival - joins_.back().arrival >= limits_.age_max);
+  if (join) {
+    had_keyframe_ = true;
+    last_keyframe_ = f.arrival;
+  } else if (f.type == rtmp::audio && !f.header) {
+    // A start without a keyframe shows a broken picture: only for want of a better one.
+    const bool hopeless =
+        !has_video_ || (had_keyframe_ ? f.arrival - last_keyframe_ >= std::max(keyframe_patience, limits_.age_max)
+                                      : f.arrival - source_since_ >= keyframe_patience);
     join = hopeless && (joins_.empty() || f.arrival - joins_.back().arrival >= mark_interval);
   }
   if (join) joins_.push_back({number, f.timestamp, f.arrival, headers_});
@@ -143,7 +156,7 @@ bool hub::flush(size_t readers_max) {
 
 void hub::trim() {
   uint64_t floor = flushed_;
-  if (limits_.gop_cache && !joins_.empty()) floor = std::min(floor, joins_.back().number);
+  if (const auto* join = limits_.gop_cache ? newest_join() : nullptr) floor = std::min(floor, join->number);
   if (limits_.retain > base::duration::zero() && !joins_.empty()) {
     auto j = joins_.rbegin();
     while (std::next(j) != joins_.rend() && joins_.back().arrival - j->arrival < limits_.retain) ++j;
@@ -179,13 +192,12 @@ void hub::detach(reader& r) {
   // Readers leave during a flush too: keep those already shown in front of flush_at_, without a hole.
   size_t hole = r.slot_;
   const auto move_to_hole = [&](size_t from) {
+    if (from == hole) return;
     readers_[hole] = readers_[from];
     readers_[hole]->slot_ = hole;
     hole = from;
   };
-  if (hole < flush_at_) {
-    move_to_hole(--flush_at_);
-  }
+  if (hole < flush_at_) move_to_hole(--flush_at_);
   move_to_hole(readers_.size() - 1);
   readers_.pop_back();
 }

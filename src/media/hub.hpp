@@ -95,6 +95,7 @@ class hub {
   void detach(reader& r);
   void push(frame f);
   void note_header(const frame& f);
+  void note_time(const frame& f);
   void note_join(const frame& f, uint64_t number);
   void trim();
   void pop_front();
@@ -113,11 +114,14 @@ class hub {
   bool live_ = false;
   bool pending_ = false;  // the driver has been told
   bool has_video_ = false;
+  bool had_keyframe_ = false;  // of this source
   bool rebase_pending_ = false;
   uint32_t offset_ = 0;  // added to the source's timestamps, modulo 2^32
   uint32_t last_timestamp_ = 0;
+  bool timed_ = false;  // last_timestamp_ holds one of the timeline that readers may have seen
   base::time_point last_arrival_{};
   base::time_point source_since_{};
+  base::time_point last_keyframe_{};
 };
 
 }  // namespace sluice::media

@@ -34,11 +34,15 @@ reader::reader(hub& h, reader_owner& owner, reader_start start) : hub_(h), owner
   }
   waiting_ = false;
   cursor_ = hub_.begin();
-  if (hub_.begin() > 0 && !hub_.joins_.empty()) {
+  if (cursor_ == 0) return;
+  if (!hub_.joins_.empty()) {
     const auto& oldest = hub_.joins_.front();
     cursor_ = oldest.number;
     due_headers_ = oldest.headers;
     due_timestamp_ = oldest.timestamp;
+  } else if (cursor_ < hub_.end()) {
+    due_headers_ = hub_.headers();
+    due_timestamp_ = hub_.at(cursor_).timestamp;
   }
 }
 
@@ -110,6 +114,8 @@ size_t reader::gather(std::span<iovec> out, size_t* bytes, bool rest_only) {
     const frame& f = hub_.at(n);
     if (passes(f, skipped(f), needs_key) && !add(f.wire, 0)) break;
   }
+  // Nothing wanted up to here: what is skipped must not hold the log, nor be found again when it is wanted.
+  if (count == 0) cursor_ = n;
   return count;
 }
 
@@ -171,7 +177,8 @@ void reader::pause(bool on) {
 
 size_t reader::backlog() const {
   size_t bytes = offset_ > 0 ? partial_.size() - offset_ : 0;
-  for (uint64_t n = std::max(cursor_, hub_.begin()); n < hub_.end(); ++n) bytes += hub_.at(n).wire.size();
+  for (uint64_t n = std::max(cursor_ + (offset_ > 0), hub_.begin()); n < hub_.end(); ++n)
+    bytes += hub_.at(n).wire.size();
   return bytes;
 }
 
