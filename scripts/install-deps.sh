@@ -7,7 +7,7 @@ set -euo pipefail
 # `make` is not among them: whoever calls this through the Makefile has it.
 declare -A groups=(
   [build]="clang-19 lld-19 cmake ninja-build ccache git pkg-config
-           libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev libssl-dev libspdlog-dev libfmt-dev
+           libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev libssl-dev libfmt-dev
            libcli11-dev libyaml-cpp-dev libexpected-dev libgtest-dev libgmock-dev"
   [test]="libclang-rt-19-dev librapidcheck-dev python3 python3-pytest python3-requests procps iproute2 curl
           ffmpeg rtmpdump gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good

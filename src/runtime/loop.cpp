@@ -25,10 +25,9 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr int batch_events_max = 256;
-/// A batch this large took long enough for new events to have come: look again before going back through Asio.
-constexpr int busy_batch_events = 16;
-/// ... but let Asio's own handlers (HTTP, resolver) have a turn now and then.
-constexpr int rounds_max = 16;
+/// While sockets are busy the loop sleeps in its own epoll set, one system call a wake-up; Asio's handlers (HTTP, resolver)
+/// get their turn this often, or as soon as nothing else happens.
+constexpr auto asio_turn_interval = std::chrono::milliseconds(5);
 constexpr uint64_t wake_key = UINT64_MAX;
 
 [[noreturn]] void fail_errno(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
@@ -55,15 +54,23 @@ struct loop::impl {
     if (wake_fd < 0) fail_errno("eventfd");
     epoll_event event{EPOLLIN | EPOLLET, {.u64 = wake_key}};
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, wake_fd, &event) != 0) fail_errno("epoll_ctl");
-    context.emplace(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO);
-    guard.emplace(context->get_executor());
-    nested.emplace(*context, epoll_fd);
+  }
+
+  /// Asio is only there on loops that use it: a shard that carries media sleeps in its own epoll set alone.
+  asio::io_context& use_asio() {
+    if (!context) {
+      context.emplace(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO);
+      guard.emplace(context->get_executor());
+      nested.emplace(*context, epoll_fd);
+      arm_nested();
+    }
+    return *context;
   }
 
   ~impl() {
     // Tasks and handlers may own timers and watched sockets: the heap and the table outlive them.
     destroy_tasks();
-    nested->release();
+    if (nested) nested->release();
     nested.reset();
     guard.reset();
     context.reset();
@@ -189,14 +196,22 @@ struct loop::impl {
     });
   }
   void take_batches() {
+    const auto asio_due = owner.refresh() + asio_turn_interval;
+    take_batch(owner.now_);
+    while (owner.now_ < asio_due && !stopping.load(std::memory_order_relaxed)) take_batch(asio_due);
+  }
+  /// One batch of events; sleeps for the first of them until `until` or the next timer, at most.
+  void take_batch(base::time_point until) {
+    if (!heap.empty()) until = std::min(until, heap.front().when);
+    if (must_not_sleep()) until = owner.now_;
+    const auto wait = std::max(until - owner.now_, base::duration::zero());
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(wait);
+    const timespec timeout{static_cast<time_t>(seconds.count()), static_cast<long>((wait - seconds).count())};
     std::array<epoll_event, batch_events_max> events;
-    for (int round = 0; round < rounds_max; ++round) {
-      const int count = epoll_wait(epoll_fd, events.data(), batch_events_max, 0);
-      owner.refresh();
-      for (int i = 0; i < count; ++i) dispatch(events[static_cast<size_t>(i)]);
-      after_batch();
-      if (count < busy_batch_events || stopping.load(std::memory_order_relaxed)) return;
-    }
+    const int count = epoll_pwait2(epoll_fd, events.data(), batch_events_max, until == base::never ? nullptr : &timeout, nullptr);
+    owner.refresh();
+    for (int i = 0; i < count; ++i) dispatch(events[static_cast<size_t>(i)]);
+    after_batch();
   }
   void dispatch(const epoll_event& event) {
     if (event.data.u64 == wake_key) return;
@@ -212,6 +227,7 @@ struct loop::impl {
   /// One turn of the loop. What a handler throws is a bug of ours: noexcept ends the process with the exception's
   /// message and the stack where it was thrown.
   void turn() noexcept {
+    if (!context) return take_batch(base::never);
     // A deadline that is as good as here: run_one_until() would return without a look at the sockets.
     const bool due = !heap.empty() && heap.front().when <= owner.now_ + std::chrono::microseconds(20);
     if (due || must_not_sleep()) {
@@ -240,7 +256,6 @@ struct loop::impl {
   std::atomic<bool> has_posted{false};
   std::atomic<bool> stopping{false};
   std::atomic<std::thread::id> thread{};
-  bool nested_armed = false;
   std::optional<asio::io_context> context;
   std::optional<asio::executor_work_guard<asio::io_context::executor_type>> guard;
   std::optional<asio::posix::basic_stream_descriptor<asio::io_context::executor_type>> nested;
@@ -292,7 +307,6 @@ void loop::unwatch(int fd, io_handler& handler) {
 
 void loop::run() {
   impl_->thread.store(std::this_thread::get_id(), std::memory_order_relaxed);
-  if (!std::exchange(impl_->nested_armed, true)) impl_->arm_nested();
   refresh();
   while (!impl_->stopping.load(std::memory_order_acquire)) impl_->turn();
   impl_->stopping.store(false, std::memory_order_relaxed);
@@ -304,7 +318,7 @@ void loop::stop() {
   impl_->wake();
 }
 
-boost::asio::io_context& loop::context() { return *impl_->context; }
+boost::asio::io_context& loop::context() { return impl_->use_asio(); }
 
 timer::timer(loop& l, std::function<void()> fire) : loop_(l), fire_(std::move(fire)) {}
 

@@ -84,6 +84,7 @@ class loop {
 
   void run();   ///< until stop(); also one that came before
   void stop();  ///< any thread
+  /// Asio's context, made by the first call. Loop thread, or before run().
   boost::asio::io_context& context();
 
   /// A buffer for one read, shared by all sockets of this loop: its bytes are valid until the handler returns.
