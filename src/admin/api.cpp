@@ -24,24 +24,23 @@ http_response json_body(std::string body) {
   return response;
 }
 
-/// A route whose body is computed at each request.
-router::route text_route(std::string_view path, std::string content_type, std::function<std::string()> body) {
-  auto handle = [content_type = std::move(content_type), body = std::move(body)](const http_request&,
-                                                                                 const respond_fn& respond) {
+router::route versions_route(std::string body) {
+  auto handle = [body = std::move(body)](const http_request&, const respond_fn& respond) {
     http_response response;
-    response.content_type = content_type;
-    response.body = body();
+    response.body = body;
     respond(std::move(response));
   };
-  return {"GET", std::string(path), true, std::move(handle)};
-}
-
-router::route versions_route(std::string body) {
-  return text_route(versions_path, "application/json", [body = std::move(body)] { return body; });
+  return {"GET", std::string(versions_path), true, std::move(handle)};
 }
 
 router::route metrics_route(metrics_source metrics) {
-  return text_route("/metrics", "text/plain; version=0.0.4; charset=utf-8", std::move(metrics));
+  auto handle = [metrics = std::move(metrics)](const http_request& request, const respond_fn& respond) {
+    http_response response;
+    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    response.body = metrics(request.query_value("streams") == "1");
+    respond(std::move(response));
+  };
+  return {"GET", "/metrics", true, std::move(handle)};
 }
 
 router::route register_route(std::string pid, cluster::address_policy policy, register_sink sink) {

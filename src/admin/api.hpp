@@ -52,7 +52,8 @@ std::string proxy_versions_body(const version_info& info);
 /// origins.
 std::string origin_versions_body(const version_info& info);
 
-using metrics_source = std::function<std::string()>;
+/// Prometheus text; with `per_stream` (`/metrics?streams=1`) also figures labelled by stream.
+using metrics_source = std::function<std::string(bool per_stream)>;
 /// Called with each well-formed registration; answers now or later, once, on the server's thread.
 using register_sink = std::function<void(cluster::origin_registration registration, const base::endpoint& peer,
                                          std::function<void(base::result<void>)> done)>;

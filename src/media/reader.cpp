@@ -26,7 +26,7 @@ void append_header(const frame& header, uint32_t timestamp, base::send_buffer& o
 
 }  // namespace
 
-reader::reader(hub& h, reader_owner& owner, reader_start start) : hub_(h), owner_(owner) {
+reader::reader(hub& h, reader_owner& owner, reader_start start) : hub_(h), owner_(owner), attached_(h.end()) {
   hub_.attach(*this);
   if (start == reader_start::keyframe) {
     cursor_ = hub_.limits_.gop_cache ? 0 : hub_.flushed_;
@@ -51,6 +51,8 @@ reader::~reader() { hub_.detach(*this); }
 bool reader::joined() {
   if (!waiting_) return true;
   const auto* join = hub_.newest_join();
+  // Who was there before the first keyframe gets the stream from it on, however much has come at once.
+  if (join && drops_ == 0 && join->number >= attached_) join = hub_.join_at_or_after(attached_);
   if (!join || join->number < cursor_) return false;
   if (cursor_ > 0 && drops_ > 0) dropped_ += join->number - cursor_;
   cursor_ = join->number;

@@ -34,6 +34,7 @@ class feed {
   feed& operator=(const feed&) = delete;
 
   media::hub& hub() { return hub_; }
+  const media::hub& hub() const { return hub_; }
   const cluster::stream_key& key() const { return key_; }
   bool started() const { return started_; }
   /// It gave up: its viewers are gone, and it takes no new ones.

@@ -13,6 +13,10 @@ constexpr int reads_per_turn = 8;
 constexpr base::duration user_timeout = std::chrono::seconds(20);
 constexpr base::duration keepalive_idle = std::chrono::seconds(15);
 
+// Once media runs, servers also tell of things that end nothing (NetStream.Play.PublishNotify of nginx-rtmp, UnpublishNotify of one
+// that waits for its publisher): an end is an error, or a close.
+bool ends_stream(const rtmp::client_status& status) { return status.refused || status.level == "error"; }
+
 }  // namespace
 
 upstream_metrics::upstream_metrics(base::metrics& m)
@@ -85,6 +89,7 @@ void upstream::on_connected(runtime::tcp_stream stream) {
 void upstream::on_io(runtime::io_ready ready) {
   if (ended_) return;
   const std::weak_ptr<bool> alive(alive_);
+  hangup_ |= ready.hangup;
   if (ready.readable || ready.hangup) read_some();
   if (alive.expired() || ended_) return;
   if (ready.writable && blocked_) {
@@ -116,7 +121,8 @@ void upstream::read_some() {
     if (!session_->output().empty() && !blocked_) flush();
     if (alive.expired() || ended_) return;
     if (!timer_.armed()) timer_.arm_at(session_->deadline());
-    if (got.bytes < runtime::loop::read_buffer_size) return;
+    // A short read has emptied the socket, and the next bytes bring a new edge; a FIN that came with these bytes brings none.
+    if (got.bytes < runtime::loop::read_buffer_size && !hangup_) return;
   }
   loop_.defer([this, alive] {
     if (!alive.expired() && !ended_) read_some();
@@ -133,7 +139,7 @@ void upstream::handle_events() {
     } else if (std::holds_alternative<rtmp::client_started>(*event)) {
       started_ = true;
       events_.on_started();
-    } else if (auto* status = std::get_if<rtmp::client_status>(&*event)) {
+    } else if (auto* status = std::get_if<rtmp::client_status>(&*event); status && ends_stream(*status)) {
       return end([s = std::move(*status)](upstream_events& e) { e.on_refused(s); });
     }
   }

@@ -100,7 +100,7 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   runtime::timer timer_;
   bool started_ = false, blocked_ = false, ended_ = false;
   bool finishing_ = false, half_closed_ = false;
-  bool reading_paused_ = false, read_waits_ = false;
+  bool reading_paused_ = false, read_waits_ = false, hangup_ = false;
   // Tells a callback on the stack whether `this` was destroyed by what it called.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   bool counted_ = false;  // in the descriptor budget

@@ -8,6 +8,7 @@
 
 #include "admin/api.hpp"
 #include "admin/registrar.hpp"
+#include "roles/api_server.hpp"
 #include "roles/ready.hpp"
 #include "runtime/descriptor_budget.hpp"
 #include "runtime/http_server.hpp"
@@ -21,7 +22,6 @@ namespace {
 
 // Descriptors for what is not a client: listeners, heartbeats, API calls, files.
 constexpr size_t descriptors_reserved = 128;
-constexpr size_t api_connections_max = 64;
 
 servers::second_publisher policy_of(second_publisher_policy p) {
   switch (p) {
@@ -63,8 +63,8 @@ class origin {
     if (!rtmp) return cannot_listen(log_, config_.rtmp.key, config_.rtmp.at, rtmp.error().reason, rtmp.error().text);
     me_ = registration(*rtmp);
     const admin::version_info version{SLUICE_VERSION, me_.pid, me_.server, me_.service};
-    auto api = runtime::http_server::open(loop_, config_.api.at, {.connections_max = api_connections_max}, log_,
-                                          admin::make_origin_api(version, [this] { return metrics_text(); }));
+    auto routes = admin::make_origin_api(version, [this](bool per_stream) { return metrics_text(per_stream); });
+    auto api = open_api(loop_, config_.api.at, std::move(routes), log_, metrics_);
     if (!api) return cannot_listen(log_, config_.api.key, config_.api.at, api.error().reason, api.error().text);
     me_.api = {(*api)->local()};
 
@@ -72,8 +72,8 @@ class origin {
         loop_, {config_.register_urls, config_.register_token, config_.register_interval, advertised(*rtmp)},
         [this] { return current(); }, log_, metrics_);
     runtime::signal_watch signals(loop_, {SIGTERM, SIGINT}, [this](int) { stop(); });
-    log_ready(log_, {{"rtmp", *rtmp}, {"api", (*api)->local()}});
     report_phase(config_.ready_fd, "ready", {{"rtmp", *rtmp}, {"api", (*api)->local()}});
+    log_ready(log_, {{"rtmp", *rtmp}, {"api", (*api)->local()}});
     if (config_.ready_fd >= 0) ::close(config_.ready_fd);
     loop_.run();
     log_.info("stopped", {});
@@ -141,8 +141,14 @@ class origin {
     return r;
   }
 
-  std::string metrics_text() const {
-    const base::metrics* parts[] = {&metrics_};
+  std::string metrics_text(bool per_stream) {
+    note_process(metrics_);
+    base::metrics streams;
+    if (per_stream)
+      streams_.for_each([&](const servers::live_stream& s) {
+        note_stream(streams, s.name, s.players(), s.hub.bytes(), s.published());
+      });
+    const base::metrics* parts[] = {&metrics_, &streams};
     return base::metrics::render(parts);
   }
 

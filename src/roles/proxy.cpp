@@ -9,6 +9,7 @@
 #include "admin/api.hpp"
 #include "cluster/store/memory_store.hpp"
 #include "relay/proxy_handler.hpp"
+#include "roles/api_server.hpp"
 #include "roles/ready.hpp"
 #include "runtime/descriptor_budget.hpp"
 #include "runtime/http_server.hpp"
@@ -22,7 +23,6 @@ namespace {
 
 // Descriptors for what is no client and no origin: listeners, probes, API calls, files.
 constexpr size_t descriptors_reserved = 512;
-constexpr size_t api_connections_max = 64;
 // Media ports open after this even if fewer origins have registered than were awaited.
 constexpr base::duration wait_origins_max = std::chrono::seconds(10);
 constexpr base::duration drain_check = std::chrono::milliseconds(100);
@@ -182,15 +182,14 @@ class proxy {
       admin::router routes;
       std::unique_ptr<runtime::http_server>& server;
     };
-    api apis[] = {
-        {config_.http, admin::make_proxy_http(version), http_},
-        {config_.http_api, admin::make_proxy_api(version, token), http_api_},
-        {config_.system_api,
-         admin::make_system_api(version, {config_.origin_networks}, token, sink, [this] { return metrics_text(); }),
-         system_api_}};
+    api apis[] = {{config_.http, admin::make_proxy_http(version), http_},
+                  {config_.http_api, admin::make_proxy_api(version, token), http_api_},
+                  {config_.system_api,
+                   admin::make_system_api(version, {config_.origin_networks}, token, sink,
+                                          [this](bool per_stream) { return metrics_text(per_stream); }),
+                   system_api_}};
     for (auto& a : apis) {
-      auto opened = runtime::http_server::open(control_, a.listen.at, {.connections_max = api_connections_max}, log_,
-                                               std::move(a.routes));
+      auto opened = open_api(control_, a.listen.at, std::move(a.routes), log_, metrics_);
       if (!opened) return refuse_start(a.listen, opened.error());
       a.server = std::move(*opened);
     }
@@ -244,8 +243,8 @@ class proxy {
                                        {"http", http_->local()},
                                        {"http_api", http_api_->local()},
                                        {"system_api", system_api_->local()}};
-    log_ready(log_, addresses);
     report_phase(config_.ready_fd, "ready", addresses);
+    log_ready(log_, addresses);
     if (config_.ready_fd >= 0) ::close(config_.ready_fd);
   }
 
@@ -296,9 +295,18 @@ class proxy {
     drain_timer_.arm_after(drain_check);
   }
 
-  std::string metrics_text() const {
+  std::string metrics_text(bool per_stream) {
+    note_process(metrics_);
     std::vector<const base::metrics*> parts{&metrics_};
     for (const auto& m : shard_metrics_) parts.push_back(&m);
+    std::deque<base::metrics> streams(per_stream ? shard_count_ : 0);
+    if (per_stream)
+      threads_.run_on_all([&](runtime::shard& s) {
+        shards_[s.index()]->feeds.for_each([&](const relay::feed& f) {
+          note_stream(streams[s.index()], f.key().str(), f.hub().readers(), f.hub().bytes(), f.hub().live());
+        });
+      });
+    for (const auto& m : streams) parts.push_back(&m);
     return base::metrics::render(parts);
   }
 

@@ -287,6 +287,7 @@ asio::awaitable<void> session::linger() {
 void session::log_refusal(std::string_view reason, std::string_view text) {
   if (server_->closed) return;
   server_->log.info("http_refused", {{"peer", peer_.to_string()}, {"reason", reason}, {"text", text}});
+  if (server_->limits.on_refused) server_->limits.on_refused(reason);
 }
 
 class beast_server final : public http_server {
@@ -337,6 +338,7 @@ class beast_server final : public http_server {
     connection.write(base::as_bytes(busy));
     connection.shutdown_write();
     state_->log.info("http_refused", {{"peer", peer.to_string()}, {"reason", "too_many_connections"}});
+    if (state_->limits.on_refused) state_->limits.on_refused("too_many_connections");
   }
 
   const std::shared_ptr<server_state> state_;

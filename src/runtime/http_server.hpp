@@ -51,6 +51,7 @@ class http_server {
     size_t connections_max = 1000;
     base::duration header_timeout = std::chrono::seconds(5);  ///< for a whole header, from accept or its first byte
     base::duration idle_timeout = std::chrono::seconds(60);   ///< between requests; for a body; for writing an answer
+    std::function<void(std::string_view reason)> on_refused;  ///< told of each request or connection refused before the handler
   };
   using respond = std::function<void(http_response)>;
   /// Called for each request; `respond` may be called now or later, once, on the loop's thread.

@@ -50,6 +50,7 @@ void connection::start() {
 
 void connection::on_io(runtime::io_ready ready) {
   if (phase_ == phase::closed) return;
+  hangup_ |= ready.hangup;
   if (ready.readable || ready.hangup) {
     if (reading_paused_) {
       read_waits_ = true;
@@ -76,8 +77,8 @@ void connection::read_some() {
     bytes_in_ += got.bytes;
     server_.bytes_in_cell_.add(static_cast<int64_t>(got.bytes));
     if (phase_ == phase::preamble || phase_ == phase::open) feed({loop().read_buffer(), got.bytes});
-    // A short read has emptied the socket: the next bytes bring a new edge.
-    if (got.bytes < runtime::loop::read_buffer_size) return;
+    // A short read has emptied the socket, and the next bytes bring a new edge; a FIN that came with these bytes brings none.
+    if (got.bytes < runtime::loop::read_buffer_size && !hangup_) return;
   }
   if (phase_ != phase::closed) server_.read_later(*this);
 }

@@ -114,6 +114,7 @@ class connection final : public runtime::io_handler, public media::reader_owner 
   phase phase_ = phase::preamble;
   bool trusted_ = false;
   bool reading_paused_ = false;
+  bool hangup_ = false;      // the client has closed its side: read to the end
   bool read_waits_ = false;  // readiness came while reading was paused
   size_t slot_ = 0;          // in server_.connections_
 };

@@ -58,7 +58,7 @@ struct system_api : testing::Test {
             done(outcome);
           }
         },
-        [] { return std::string("sluice_up 1\n"); });
+        [](bool per_stream) { return std::string(per_stream ? "sluice_up{stream=\"s\"} 1\n" : "sluice_up 1\n"); });
   }
   const version_info info{"0.1.2", "77", "", ""};
   std::vector<std::string> registered;
@@ -123,6 +123,9 @@ TEST_F(system_api, metrics_are_prometheus_text) {
   const auto got = ask(make_api(), make("GET", "/metrics"));
   EXPECT_TRUE(got.content_type.starts_with("text/plain; version=0.0.4"));
   EXPECT_EQ(got.body, "sluice_up 1\n");
+  auto per_stream = make("GET", "/metrics");
+  per_stream.query = "streams=1";
+  EXPECT_EQ(ask(make_api(), per_stream).body, "sluice_up{stream=\"s\"} 1\n");
 }
 
 TEST_F(system_api, unknown_paths_and_methods) {
@@ -156,7 +159,7 @@ TEST(versions, each_port_has_its_form) {
   EXPECT_EQ(data.at("version").as_string(), "0.1.2");
   EXPECT_FALSE(http.contains("server"));
 
-  const router origin = make_origin_api({"1.10.3-rc1", "78", "srv", "svc"}, [] { return std::string("m"); });
+  const router origin = make_origin_api({"1.10.3-rc1", "78", "srv", "svc"}, [](bool) { return std::string("m"); });
   const auto o = json_of(ask(origin, make("GET", "/api/v1/versions")));
   EXPECT_EQ(o.at("server").as_string(), "srv");
   EXPECT_EQ(o.at("service").as_string(), "svc");

@@ -1,0 +1,62 @@
+#include "roles/api_server.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "runtime/process.hpp"
+
+namespace sluice::roles {
+namespace {
+
+constexpr size_t connections_max = 64;
+
+}  // namespace
+
+base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l, const base::endpoint& at,
+                                                             admin::router routes, base::log_sink& log,
+                                                             base::metrics& metrics) {
+  const auto count = [&metrics](std::string reason) {
+    metrics
+        .counter("sluice_refused_total", "Clients and requests refused, by reason.",
+                 {{"proto", "http"}, {"reason", std::move(reason)}})
+        .add();
+  };
+  runtime::http_server::limits limits;
+  limits.connections_max = connections_max;
+  limits.on_refused = [count](std::string_view reason) { count(std::string(reason)); };
+  return runtime::http_server::open(
+      l, at, limits, log,
+      [routes = std::move(routes), &log, count](const runtime::http_request& request,
+                                                runtime::http_server::respond respond) {
+        routes(request, [&log, count, peer = request.peer, target = request.target,
+                         respond = std::move(respond)](runtime::http_response response) {
+          if (response.status >= 400) {
+            count(fmt::format("status_{}", response.status));
+            log.warn(
+                "request_refused",
+                {{"peer", peer.to_string()}, {"target", target}, {"status", response.status}, {"text", response.body}});
+          }
+          respond(std::move(response));
+        });
+      });
+}
+
+void note_process(base::metrics& metrics) {
+  metrics.gauge("sluice_build_info", "Always 1; the label is the version.", {{"version", SLUICE_VERSION}}).set(1);
+  metrics.gauge("process_open_fds", "Descriptors in use.").set(static_cast<int64_t>(runtime::descriptors_in_use()));
+  long total = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> total >> resident;
+  metrics.gauge("process_resident_memory_bytes", "Memory resident.").set(resident * ::sysconf(_SC_PAGESIZE));
+}
+
+void note_stream(base::metrics& into, const std::string& stream, size_t viewers, size_t log_bytes, bool live) {
+  const base::metric_labels labels{{"stream", stream}};
+  into.gauge("sluice_stream_viewers", "Viewers of the stream here; another shard counts as one.", labels)
+      .add(static_cast<int64_t>(viewers));
+  into.gauge("sluice_stream_log_bytes", "Media of the stream held here.", labels).add(static_cast<int64_t>(log_bytes));
+  into.gauge("sluice_stream_live", "1 while the stream has a source.", labels).set(live ? 1 : 0);
+}
+
+}  // namespace sluice::roles

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <memory>
+
+#include "admin/api.hpp"
+#include "base/log.hpp"
+#include "base/metrics.hpp"
+#include "runtime/http_server.hpp"
+
+namespace sluice::roles {
+
+/// Serves `routes` at `at`, for a few clients at a time; every request that is refused is logged and counted.
+base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l, const base::endpoint& at,
+                                                             admin::router routes, base::log_sink& log,
+                                                             base::metrics& metrics);
+
+/// Figures of this process, for every role: version, descriptors, resident memory. Written at each scrape.
+void note_process(base::metrics& metrics);
+
+/// Figures of one stream, for `/metrics?streams=1`.
+void note_stream(base::metrics& into, const std::string& stream, size_t viewers, size_t log_bytes, bool live);
+
+}  // namespace sluice::roles
