@@ -94,13 +94,14 @@ class World:
             connection.close()
         troubles = []
         for process in reversed(self.processes):
-            if process.alive:
+            if process.alive and not isinstance(process, (Server, Cluster)):
+                process.kill()  # ffmpeg, for one, wants to be asked twice; how a tool ends is not our question
+            elif process.alive:
                 try:
                     process.stop(timeout=40)
                 except AssertionError as error:
                     troubles.append(str(error))
-            else:
-                process.await_exit()
+            process.await_exit()
             if process.complaint():
                 troubles.append(f"{process.name}: {process.complaint()}")
             elif process.returncode is not None and process.returncode < 0 and -process.returncode in (4, 6, 7, 8, 11):

@@ -334,7 +334,7 @@ def test_set_chunk_size_inside_a_message(target, world, stream, tags):
     """Row 8: it takes effect for the chunks that follow, also of the message under way."""
     publisher = world.publisher(target.address, name=stream)
     player = world.player(target.address, name=stream)
-    big = media.heavy(frames=2, gop=1, frame_bytes=9000)
+    big = media.heavy(frames=2, gop=2, frame_bytes=9000)
     publisher.put(big[0])
     for tag in big[1:]:
         publisher.set_chunk_size(1000)

@@ -72,10 +72,12 @@ def test_ffmpeg_plays(cluster, world, stream, clip, tmp_path):
     out = str(tmp_path / "dump.flv")
     player = world.ffmpeg("-i", url(cluster, stream), "-c", "copy", "-flush_packets", "1", "-y", "-f", "flv", out)
     world.ffmpeg_publish(clip, url(cluster, stream))
-    tags = await_recording(out, compare.last_frame(published), player)
+    frames = compare.frames(published)
+    tags = await_recording(out, frames[-8], player)  # ffmpeg holds back the very last of a stream that does not end
     got, want = digests_by_type(tags), digests_by_type(published)
     for kind in want:
-        assert got[kind] == want[kind][len(want[kind]) - len(got[kind]):], f"type {kind} differs"
+        begin = want[kind].index(got[kind][0])
+        assert got[kind] == want[kind][begin:begin + len(got[kind])], f"type {kind} differs"
         assert len(got[kind]) > len(want[kind]) * 0.6, "most of the clip was missed"
     _same_distances(tags, published)
 
@@ -123,17 +125,22 @@ def test_gstreamer_rtmp2(cluster, world, stream, clip, tmp_path):
 def test_librtmp_publishes_and_plays(cluster, world, stream, clip, tmp_path):
     """librtmp (digest handshake, its own command order) publishes by rtmpsink and plays by rtmpdump."""
     out = str(tmp_path / "dump.flv")
+    auditor = world.player(cluster.rtmp, name=stream, wait=False)
+    player = world.start(["rtmpdump", "--live", "-r", url(cluster, stream), "-o", out], "rtmpdump")
     sink = world.start(["gst-launch-1.0", "-q", "filesrc", f"location={clip}", "!", "flvdemux", "name=d",
                         "flvmux", "name=m", "streamable=true", "!", "rtmpsink", f"location={url(cluster, stream)} live=1",
                         "sync=true", "d.video", "!", "queue", "!", "h264parse", "!", "m.video",
                         "d.audio", "!", "queue", "!", "aacparse", "!", "m.audio"], "rtmpsink")
-    player = world.start(["rtmpdump", "--live", "-r", url(cluster, stream), "-o", out], "rtmpdump")
     assert sink.await_exit(30) == 0, sink.tail()
     source = digests_by_type(media.tags(clip))
-    tags = await_recording(out, flv.Packet(flv.AUDIO, 0, source[flv.AUDIO][-1]), player)
-    got = digests_by_type(tags)
-    assert got[flv.AUDIO] == source[flv.AUDIO][len(source[flv.AUDIO]) - len(got[flv.AUDIO]):]
-    assert len(got[flv.VIDEO]) > 0.6 * len(source[flv.VIDEO])
+    last = source[flv.AUDIO][-1]
+    auditor.wait(lambda: any(m.digest == last for m in auditor.media()), what="the last audio frame")
+    player.stop(number=signal.SIGINT)  # writes out what it holds
+    got = digests_by_type(flv.read(out))
+    for kind in (flv.AUDIO, flv.VIDEO):
+        begin = source[kind].index(got[kind][0])
+        assert got[kind] == source[kind][begin:begin + len(got[kind])]
+        assert len(got[kind]) > 0.6 * len(source[kind])
 
 
 @pytest.mark.parametrize("digest", [None, 0, 1], ids=["simple", "digest-at-8", "digest-at-772"])

@@ -118,7 +118,8 @@ def test_two_players_are_two_clients_of_the_origin(proxy, nginx, world, stream, 
 def test_refused_publish_gets_a_status(proxy, world, hook, app, name):
     """compat.md, wrong no. 14: the origin's no (a close, or an error) reaches the encoder as an onStatus of level error."""
     with pytest.raises(Refused) as refusal:
-        world.publisher(proxy.rtmp, app=app, name=name)
+        publisher = world.publisher(proxy.rtmp, app=app, name=name)  # nginx says Start before it looks at its access list
+        publisher.await_status("an error", since=0)
     assert refusal.value.code.startswith("NetStream.Publish."), refusal.value
     if app == "hooked":
         assert any("name=bad1" in body for body in hook.asked)
@@ -128,7 +129,7 @@ def test_refused_play_gets_a_status(proxy, world, tags):
     """`deny play`: Play.Failed or what the origin said, not a bare close; the publisher does not notice."""
     publisher = world.publisher(proxy.rtmp, app="noplay", name="x").put_all(tags[:30])
     with pytest.raises(Refused) as refusal:
-        world.player(proxy.rtmp, app="noplay", name="x")
+        world.player(proxy.rtmp, app="noplay", name="x").await_status("an error")
     assert refusal.value.code.startswith("NetStream.Play."), refusal.value
     publisher.put_all(tags[30:])
     assert publisher.closed is None

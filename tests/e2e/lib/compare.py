@@ -67,6 +67,31 @@ def _headers_first(got, published, who):
             assert packet.type not in needed or packet.type in seen, f"{who} got a frame of type {packet.type} before its header"
 
 
+def await_payload(player, tag, times=1, timeout=None):
+    """Waits until a payload came so many times, whatever its timestamp."""
+    mark = tag.packet if isinstance(tag, flv.Tag) else tag
+    player.wait(lambda: sum(m.digest == mark.digest for m in player.media()) >= times, timeout, f"the payload of {mark}")
+
+
+def assert_continued(got, *runs, who="player"):
+    """`got` is what was published in several runs of a publisher: every frame of each from the first keyframe on, each run shifted in
+    time as a whole."""
+    first = runs[0]
+    begin = next(i for i, m in enumerate(first) if flv.is_keyframe(m.type, m.payload))
+    have = frames(got)
+    if frames(first)[0][0::2] != have[0][0::2]:  # audio before the first keyframe is of no use to anybody
+        runs = [first[begin:], *runs[1:]]
+    want = [p for run in runs for p in frames(run)]
+    assert [p[0::2] for p in have] == [p[0::2] for p in want], f"{who}: {_first_difference([p[0::2] for p in have], [p[0::2] for p in want])}"
+    at = 0
+    for run in runs:
+        count = len(frames(run))
+        shifts = {h.timestamp - w.timestamp for h, w in zip(have[at:at + count], want[at:at + count])}
+        assert len(shifts) == 1, f"{who}: one run was shifted by {sorted(shifts)} ms"
+        at += count
+    assert_monotonic(got, who)
+
+
 def assert_monotonic(items, who="player"):
     """Timestamps of each type never step back."""
     last = {}

@@ -110,6 +110,7 @@ class Cluster(Process):
         self.origin_events = self.await_event("ready", timeout, role="origin", count=self.origin_count)
         if self.origin_count == 1:
             self.origin_events = [self.origin_events]
+        self.await_line("Ctrl-C stops everything")  # the supervisor has heard of it as well
         return self
 
     def children(self, role):
