@@ -129,14 +129,14 @@ void hub::note_join(const frame& f, uint64_t number) {
 
 const join_point* hub::newest_join() const {
   // Only what has been flushed can be read: a newer join point comes with the next flush.
-  for (auto j = joins_.rbegin(); j != joins_.rend(); ++j)
-    if (j->number < flushed_) return &*j;
+  for (size_t i = joins_.size(); i-- > 0;)
+    if (joins_[i].number < flushed_) return &joins_[i];
   return nullptr;
 }
 
 const join_point* hub::join_at_or_after(uint64_t number) const {
-  for (const auto& j : joins_)
-    if (j.number >= number) return j.number < flushed_ ? &j : nullptr;
+  for (size_t i = 0; i < joins_.size(); ++i)
+    if (joins_[i].number >= number) return joins_[i].number < flushed_ ? &joins_[i] : nullptr;
   return nullptr;
 }
 
@@ -158,9 +158,9 @@ void hub::trim() {
   uint64_t floor = flushed_;
   if (const auto* join = limits_.gop_cache ? newest_join() : nullptr) floor = std::min(floor, join->number);
   if (limits_.retain > base::duration::zero() && !joins_.empty()) {
-    auto j = joins_.rbegin();
-    while (std::next(j) != joins_.rend() && joins_.back().arrival - j->arrival < limits_.retain) ++j;
-    floor = std::min(floor, j->number);
+    size_t j = joins_.size() - 1;
+    while (j > 0 && joins_.back().arrival - joins_[j].arrival < limits_.retain) --j;
+    floor = std::min(floor, joins_[j].number);
   }
   uint64_t slowest = floor;
   for (const reader* r : readers_)

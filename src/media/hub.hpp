@@ -1,10 +1,10 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <vector>
 
+#include "base/ring.hpp"
 #include "base/time.hpp"
 #include "media/frame.hpp"
 
@@ -102,13 +102,13 @@ class hub {
 
   const hub_limits& limits_;
   hub_driver& driver_;
-  std::deque<frame> frames_;
+  base::ring<frame> frames_;
   uint64_t first_ = 0;
   uint64_t flushed_ = 0;  // frames below this have been shown to the readers
   size_t flush_at_ = 0;   // the next reader of a flush under way
   size_t bytes_ = 0;
   uint64_t evicted_ = 0;
-  std::deque<join_point> joins_;
+  base::ring<join_point> joins_;
   std::shared_ptr<const header_set> headers_;
   std::vector<reader*> readers_;
   bool live_ = false;

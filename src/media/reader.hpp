@@ -73,7 +73,7 @@ class reader {
 
   hub& hub_;
   reader_owner& owner_;
-  size_t slot_ = 0;  // in hub_.readers_
+  size_t slot_ = 0;          // in hub_.readers_
   const uint64_t attached_;  // the hub's end at that time
   uint64_t cursor_ = 0;
   size_t offset_ = 0;           // bytes of the frame at cursor_ already sent

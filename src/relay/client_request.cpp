@@ -21,7 +21,7 @@ void say_canonical(rtmp::client_request& request, const cluster::stream_key& key
 
 amf0::object command_object(const client_ask& ask, const cluster::assignment& to) {
   amf0::object members;
-  for (const auto& [name, v] : ask.connect.command_object.members())
+  for (const auto& [name, v] : ask.connect->command_object.members())
     if (!ours(name)) members.emplace_back(name, v);
   if (to.is_sluice) members.emplace_back("sluice", servers::peer_note{ask.session, epoch_text(to.epoch)}.to_amf());
   return members;
@@ -37,10 +37,10 @@ rtmp::client_request request_for(const client_ask& ask, rtmp::client_intent inte
     say_canonical(request, ask.address.key);
     if (!ask.address.query.empty()) request.name += "?" + ask.address.query;
   } else {
-    request.app = ask.connect.app;
-    request.tc_url = ask.connect.tc_url;
+    request.app = ask.connect->app;
+    request.tc_url = ask.connect->tc_url;
     request.name = ask.name;
-    request.arguments = ask.connect.arguments;
+    request.arguments = ask.connect->arguments;
   }
   request.command_object = command_object(ask, to);
   const bool prefix =
@@ -59,8 +59,8 @@ rtmp::client_request shared_request_for(const client_ask& ask, const cluster::as
     request.command_object =
         amf0::object{{"sluice", servers::peer_note{ask.session + "-pull", epoch_text(to.epoch)}.to_amf()}};
   } else {
-    request.app = ask.connect.app;
-    request.tc_url = ask.connect.tc_url;
+    request.app = ask.connect->app;
+    request.tc_url = ask.connect->tc_url;
     request.name = ask.name;
   }
   return request;

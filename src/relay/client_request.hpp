@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "base/endpoint.hpp"
@@ -12,7 +13,7 @@ namespace sluice::relay {
 
 /// What a client asked of the proxy, kept as long as an origin may have to be asked for the same.
 struct client_ask {
-  rtmp::connect_request connect;
+  std::shared_ptr<const rtmp::connect_request> connect;
   std::string name;                 ///< of the publish or play, as sent
   cluster::stream_address address;  ///< what that means
   std::string session;

@@ -5,6 +5,8 @@
 namespace sluice::relay {
 namespace {
 
+// What the kernel holds for a viewer who does not read, on the origin's side.
+constexpr int one_viewer_receive_bytes = 64 * 1024;
 constexpr base::duration retry_delay = std::chrono::milliseconds(100);
 // An origin that ends a running pull twice within this time means it.
 constexpr base::duration second_loss = std::chrono::seconds(10);
@@ -44,11 +46,12 @@ void feed::end_viewers(std::string_view code, std::string_view text) {
   linger_.arm_after(base::duration::zero());
 }
 
-pull_feed::pull_feed(shard_context& shard, cluster::stream_key key, const media::hub_limits& limits,
-                     cluster::assignment to, request_maker make_request, std::string session,
-                     std::function<void()> on_unused)
-    : feed(shard, std::move(key), limits, shard.flusher, std::move(on_unused)),
+pull_feed::pull_feed(shard_context& shard, cluster::stream_key key, audience viewers, cluster::assignment to,
+                     request_maker make_request, std::string session, std::function<void()> on_unused)
+    : feed(shard, std::move(key), viewers == audience::one ? shard.config.private_hub : shard.config.shared_hub,
+           shard.flusher, std::move(on_unused)),
       to_(std::move(to)),
+      viewers_(viewers),
       make_request_(std::move(make_request)),
       session_(std::move(session)),
       retry_(shard.loop, [this] { resolve(); }),
@@ -67,6 +70,7 @@ void pull_feed::pause_source(bool on) {
 void pull_feed::dial() {
   upstream_ = std::make_unique<upstream>(shard_.loop, shard_.config.upstream, shard_.upstream_cells, to_.rtmp,
                                          make_request_(to_), *this);
+  if (viewers_ == audience::one) upstream_->limit_receive_memory(one_viewer_receive_bytes);
 }
 
 void pull_feed::resolve() {

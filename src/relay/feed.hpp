@@ -62,13 +62,16 @@ class feed {
   runtime::timer linger_;
 };
 
+/// A feed for one viewer keeps nothing that he has had, and is not read while he does not read.
+enum class audience : uint8_t { many, one };
+
 using request_maker = std::function<rtmp::client_request(const cluster::assignment&)>;
 
 /// A feed that plays the stream from its origin, and from the next one when that is gone.
 class pull_feed final : public feed, public upstream_events {
  public:
-  /// `to`: where to start. `make_request`: what to ask of an origin. `name`: session id for logs.
-  pull_feed(shard_context& shard, cluster::stream_key key, const media::hub_limits& limits, cluster::assignment to,
+  /// `to`: where to start. `make_request`: what to ask of an origin. `session`: its id, for logs.
+  pull_feed(shard_context& shard, cluster::stream_key key, audience viewers, cluster::assignment to,
             request_maker make_request, std::string session, std::function<void()> on_unused);
   ~pull_feed() override;
   const std::string& origin() const override { return to_.origin_id; }
@@ -87,6 +90,7 @@ class pull_feed final : public feed, public upstream_events {
   void on_undialled(const base::error& e) override;
 
   cluster::assignment to_;
+  const audience viewers_;
   request_maker make_request_;
   const std::string session_;
   std::unique_ptr<upstream> upstream_;

@@ -50,8 +50,8 @@ void play_relay::watch(const cluster::assignment& to) {
   auto make = [ask = ask_, &config = shard_.config](const cluster::assignment& origin) {
     return request_for(*ask, rtmp::client_intent::play, origin, config);
   };
-  own_ = std::make_unique<pull_feed>(shard_, ask_->address.key, shard_.config.private_hub, to, std::move(make),
-                                     client_.id(), [] {});
+  own_ =
+      std::make_unique<pull_feed>(shard_, ask_->address.key, audience::one, to, std::move(make), client_.id(), [] {});
   join(*own_);
 }
 

@@ -13,7 +13,7 @@ class proxy_handler final : public servers::client_handler {
       : client_(c), shard_(shard), feeds_(feeds) {}
 
   void on_connect(rtmp::connect_request request) override {
-    connect_ = std::make_unique<rtmp::connect_request>(std::move(request));
+    connect_ = std::make_shared<const rtmp::connect_request>(std::move(request));
     client_.session().accept_connect(servers::forward_capabilities(false));
   }
 
@@ -59,7 +59,7 @@ class proxy_handler final : public servers::client_handler {
   base::result<client_ask> make_ask(const std::string& name) {
     auto address = cluster::parse_rtmp(connect_->tc_url, connect_->app, name, shard_.config.vhosts);
     if (!address) return tl::unexpected(address.error());
-    return client_ask{*connect_, name, std::move(*address), client_.id(), client_.peer()};
+    return client_ask{connect_, name, std::move(*address), client_.id(), client_.peer()};
   }
 
   void refuse(const base::error& e, const std::string& name) {
@@ -80,7 +80,7 @@ class proxy_handler final : public servers::client_handler {
   servers::connection& client_;
   shard_context& shard_;
   feed_set& feeds_;
-  std::unique_ptr<rtmp::connect_request> connect_;
+  std::shared_ptr<const rtmp::connect_request> connect_;
   std::unique_ptr<publish_relay> publish_;
   std::unique_ptr<play_relay> play_;
 };

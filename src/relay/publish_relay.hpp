@@ -20,8 +20,9 @@ class publish_relay final : public upstream_events {
   publish_relay(shard_context& shard, servers::connection& client, client_ask ask, uint32_t stream_id);
   ~publish_relay();
 
-  /// The client is gone or publishes no more: nothing more is heard from this relay. It keeps itself, through `self`, until the origin has what
-  /// the client sent, for a few seconds at most; destroy it only when nothing of it can be on the stack.
+  /// The client is gone or publishes no more: nothing more is heard from this relay. It keeps itself, through `self`,
+  /// until the origin has what the client sent, for a few seconds at most; destroy it only when nothing of it can be on
+  /// the stack.
   void stop(std::shared_ptr<publish_relay> self);
 
   void on_client_media(rtmp::message msg);

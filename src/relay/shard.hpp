@@ -33,9 +33,9 @@ struct relay_config {
   base::duration play_wait = std::chrono::seconds(10);
   base::duration recover_wait = std::chrono::seconds(30);  ///< of viewers whose origin is gone
   base::duration linger = std::chrono::seconds(3);         ///< a pull without viewers is kept so long
-  size_t backlog_max = 2u << 20;           ///< unsent bytes towards an origin above which the publisher is not read
-  size_t viewer_backlog_max = 128u << 10;  ///< the same of a per-viewer relay towards its viewer
-  unsigned claim_attempts = 5;             ///< origins tried for one publish
+  size_t backlog_max = 2u << 20;          ///< unsent bytes towards an origin above which the publisher is not read
+  size_t viewer_backlog_max = 64u << 10;  ///< the same of a per-viewer relay towards its viewer
+  unsigned claim_attempts = 5;            ///< origins tried for one publish
 };
 
 class feed_set;

@@ -13,8 +13,8 @@ constexpr int reads_per_turn = 8;
 constexpr base::duration user_timeout = std::chrono::seconds(20);
 constexpr base::duration keepalive_idle = std::chrono::seconds(15);
 
-// Once media runs, servers also tell of things that end nothing (NetStream.Play.PublishNotify of nginx-rtmp, UnpublishNotify of one
-// that waits for its publisher): an end is an error, or a close.
+// Once media runs, servers also tell of things that end nothing (NetStream.Play.PublishNotify of nginx-rtmp,
+// UnpublishNotify of one that waits for its publisher): an end is an error, or a close.
 bool ends_stream(const rtmp::client_status& status) { return status.refused || status.level == "error"; }
 
 }  // namespace
@@ -78,6 +78,7 @@ void upstream::dial_next() {
 void upstream::on_connected(runtime::tcp_stream stream) {
   stream_ = std::move(stream);
   stream_.set_backstop(user_timeout, keepalive_idle);
+  if (receive_bytes_ > 0) stream_.limit_receive_memory(receive_bytes_);
   const uint64_t seed =
       static_cast<uint64_t>(loop_.now().time_since_epoch().count()) ^ reinterpret_cast<uintptr_t>(this);
   session_ = std::make_unique<rtmp::client_session>(config_.session, std::move(request_), loop_.now(), seed);
@@ -121,7 +122,8 @@ void upstream::read_some() {
     if (!session_->output().empty() && !blocked_) flush();
     if (alive.expired() || ended_) return;
     if (!timer_.armed()) timer_.arm_at(session_->deadline());
-    // A short read has emptied the socket, and the next bytes bring a new edge; a FIN that came with these bytes brings none.
+    // A short read has emptied the socket, and the next bytes bring a new edge; a FIN that came with these bytes brings
+    // none.
     if (got.bytes < runtime::loop::read_buffer_size && !hangup_) return;
   }
   loop_.defer([this, alive] {
@@ -167,7 +169,8 @@ void upstream::finish() {
   half_close_if_done();
 }
 
-// FIN only after the last byte, and no close() before the origin's FIN: a close with unread acknowledgements in the socket is a reset.
+// FIN only after the last byte, and no close() before the origin's FIN: a close with unread acknowledgements in the
+// socket is a reset.
 void upstream::half_close_if_done() {
   if (!finishing_ || half_closed_ || blocked_ || ended_ || (reader_ && reader_->has_pending())) return;
   half_closed_ = true;

@@ -57,13 +57,16 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
            std::vector<base::endpoint> endpoints, rtmp::client_request request, upstream_events& events);
   ~upstream();
 
+  /// Bounds what the kernel takes in while reading is paused. To be called before the connection is made.
+  void limit_receive_memory(int bytes) { receive_bytes_ = bytes; }
   /// Sends every frame of `h`, from the oldest that it holds.
   void push(media::hub& h);
   bool blocked() const { return blocked_; }
   /// Bytes of the pushed hub that have not been written.
   size_t backlog() const { return reader_ ? reader_->backlog() : 0; }
   const base::endpoint& remote() const { return remote_; }
-  /// No more will be pushed: sends what waits, says goodbye, and half-closes. on_lost() follows when the origin has closed too.
+  /// No more will be pushed: sends what waits, says goodbye, and half-closes. on_lost() follows when the origin has
+  /// closed too.
   void finish();
   /// Says goodbye (FCUnpublish, deleteStream) before the connection is closed by the destructor.
   void say_goodbye();
@@ -98,6 +101,7 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   std::unique_ptr<rtmp::client_session> session_;
   std::unique_ptr<media::reader> reader_;
   runtime::timer timer_;
+  int receive_bytes_ = 0;  // 0: the kernel's own tuning
   bool started_ = false, blocked_ = false, ended_ = false;
   bool finishing_ = false, half_closed_ = false;
   bool reading_paused_ = false, read_waits_ = false, hangup_ = false;

@@ -21,7 +21,7 @@ namespace sluice::roles {
 namespace {
 
 // Descriptors for what is not a client: listeners, heartbeats, API calls, files.
-constexpr size_t descriptors_reserved = 128;
+constexpr size_t descriptors_reserved_max = 128;
 
 servers::second_publisher policy_of(second_publisher_policy p) {
   switch (p) {
@@ -84,7 +84,7 @@ class origin {
   static size_t budget(base::log_sink& log) {
     const size_t limit = runtime::raise_descriptor_limit();
     log.info("limits", {{"descriptors", limit}});
-    const size_t taken = runtime::descriptors_in_use() + descriptors_reserved;
+    const size_t taken = runtime::descriptors_in_use() + std::min(descriptors_reserved_max, limit / 8);
     return limit > taken ? limit - taken : 0;
   }
 

@@ -22,7 +22,7 @@ namespace sluice::roles {
 namespace {
 
 // Descriptors for what is no client and no origin: listeners, probes, API calls, files.
-constexpr size_t descriptors_reserved = 512;
+constexpr size_t descriptors_reserved_max = 512;
 // Media ports open after this even if fewer origins have registered than were awaited.
 constexpr base::duration wait_origins_max = std::chrono::seconds(10);
 constexpr base::duration drain_check = std::chrono::milliseconds(100);
@@ -160,7 +160,7 @@ class proxy {
   size_t available_descriptors() {
     const size_t limit = runtime::raise_descriptor_limit();
     log_.info("limits", {{"descriptors", limit}, {"shards", shard_count_}});
-    const size_t taken = runtime::descriptors_in_use() + descriptors_reserved + 8 * shard_count_;
+    const size_t taken = runtime::descriptors_in_use() + std::min(descriptors_reserved_max, limit / 8) + 8 * shard_count_;
     return limit > taken ? limit - taken : 0;
   }
 

@@ -52,6 +52,8 @@ class tcp_stream {
 
   /// Bounds what a peer that does not read can hold in the kernel: SO_SNDBUF cap and TCP_NOTSENT_LOWAT, in bytes.
   void limit_send_memory(int sndbuf_bytes, int notsent_bytes);
+  /// Bounds what the kernel takes in for us while we do not read: SO_RCVBUF, in bytes; ends the auto-tuning.
+  void limit_receive_memory(int rcvbuf_bytes);
   /// Backstop for blackholed peers: TCP_USER_TIMEOUT and keepalive.
   void set_backstop(base::duration user_timeout, base::duration keepalive_idle);
 

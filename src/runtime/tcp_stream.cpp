@@ -86,6 +86,8 @@ void tcp_stream::limit_send_memory(int sndbuf_bytes, int notsent_bytes) {
   set_option(fd_, IPPROTO_TCP, TCP_NOTSENT_LOWAT, notsent_bytes);
 }
 
+void tcp_stream::limit_receive_memory(int rcvbuf_bytes) { set_option(fd_, SOL_SOCKET, SO_RCVBUF, rcvbuf_bytes); }
+
 void tcp_stream::set_backstop(base::duration user_timeout, base::duration keepalive_idle) {
   const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(user_timeout).count();
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(keepalive_idle).count();
