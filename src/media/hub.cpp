@@ -175,6 +175,18 @@ void hub::trim() {
   }
 }
 
+bool hub::drop_oldest_group() {
+  if (joins_.size() < 2) return false;
+  const uint64_t next = joins_[1].number;
+  for (const reader* r : readers_)
+    if (!r->waiting_ && r->cursor_ < next) return false;
+  while (first_ < next) {
+    ++evicted_;
+    pop_front();
+  }
+  return true;
+}
+
 void hub::pop_front() {
   bytes_ -= frames_.front().wire.size();
   frames_.pop_front();

@@ -84,6 +84,9 @@ class hub {
   /// for the next.
   bool flush(size_t readers_max = SIZE_MAX);
 
+  /// Gives up the oldest group of pictures kept, before its time; false if that is the newest, or a reader still needs
+  /// it.
+  bool drop_oldest_group();
   /// Bytes held, frames that had to go before they were old enough (limits), frames of slow readers skipped.
   size_t bytes() const { return bytes_; }
   uint64_t evicted() const { return evicted_; }

@@ -17,7 +17,17 @@ publish_relay::publish_relay(shard_context& shard, servers::connection& client, 
   claim();
 }
 
-publish_relay::~publish_relay() { shard_.prompt_flusher.forget(hub_); }
+publish_relay::~publish_relay() {
+  account(0);
+  shard_.prompt_flusher.forget(hub_);
+}
+
+void publish_relay::account(size_t bytes) {
+  shard_.retention_cells.bytes.add(static_cast<int64_t>(bytes) - static_cast<int64_t>(accounted_));
+  shard_.retention_cells.evicted.add(static_cast<int64_t>(hub_.evicted() - std::exchange(evictions_, hub_.evicted())));
+  if (shard_.config.retention) shard_.config.retention->used.fetch_add(bytes - accounted_, std::memory_order_relaxed);
+  accounted_ = bytes;
+}
 
 void publish_relay::stop(std::shared_ptr<publish_relay> self) {
   alive_.reset();
@@ -77,6 +87,11 @@ void publish_relay::on_started() {
 void publish_relay::on_client_media(rtmp::message msg) { hub_.append(std::move(msg), shard_.loop.now()); }
 
 void publish_relay::on_client_batch_end() {
+  if (hub_.bytes() != accounted_) account(hub_.bytes());
+  if (const auto* budget = shard_.config.retention) {
+    while (budget->used.load(std::memory_order_relaxed) > budget->bytes_max && hub_.drop_oldest_group())
+      account(hub_.bytes());
+  }
   if (upstream_ && upstream_->blocked() && upstream_->backlog() > shard_.config.backlog_max)
     client_.pause_reading(true);
 }

@@ -42,6 +42,7 @@ class publish_relay final : public upstream_events {
   void dial();
   void try_next();
   void finished();
+  void account(size_t bytes);
   void refuse(std::string_view code, std::string_view reason, std::string_view text);
 
   shard_context& shard_;
@@ -52,6 +53,8 @@ class publish_relay final : public upstream_events {
   cluster::assignment to_;
   std::vector<std::string> failed_;  // origins that could not be reached for this publish
   std::unique_ptr<upstream> upstream_;
+  size_t accounted_ = 0;  // bytes of hub_ that the budget knows of
+  uint64_t evictions_ = 0;
   bool running_ = false;
   bool stopping_ = false;
   runtime::timer finish_timer_;

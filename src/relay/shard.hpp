@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <vector>
 
 #include "base/log.hpp"
@@ -21,21 +22,38 @@ enum class relay_mode : uint8_t {
 
 enum class address_prefix : uint8_t { sluice_only, always, never };
 
-/// What all relays of a proxy go by. Immutable.
+/// Memory that all publishers' retention may hold together. Shared by the shards.
+struct retention_budget {
+  std::atomic<size_t> used{0};
+  size_t bytes_max = SIZE_MAX;
+};
+
+/// What all relays of a proxy go by. Immutable, but for the budgets that it points to.
 struct relay_config {
   relay_mode mode = relay_mode::automatic;
   address_prefix prefix = address_prefix::sluice_only;
   cluster::vhost_rules vhosts;
   upstream_config upstream;
-  media::hub_limits shared_hub;     ///< of a pull with many viewers
-  media::hub_limits private_hub;    ///< of a per-viewer relay
-  media::hub_limits retention_hub;  ///< of a publisher
+  media::hub_limits shared_hub;           ///< of a pull with many viewers
+  media::hub_limits private_hub;          ///< of a per-viewer relay
+  media::hub_limits retention_hub;        ///< of a publisher
+  retention_budget* retention = nullptr;  ///< outlives the shards
   base::duration play_wait = std::chrono::seconds(10);
   base::duration recover_wait = std::chrono::seconds(30);  ///< of viewers whose origin is gone
   base::duration linger = std::chrono::seconds(3);         ///< a pull without viewers is kept so long
   size_t backlog_max = 2u << 20;          ///< unsent bytes towards an origin above which the publisher is not read
   size_t viewer_backlog_max = 64u << 10;  ///< the same of a per-viewer relay towards its viewer
   unsigned claim_attempts = 5;            ///< origins tried for one publish
+};
+
+/// What publishers' retention holds on one shard.
+struct retention_metrics {
+  explicit retention_metrics(base::metrics& m)
+      : bytes(m.gauge("sluice_retained_bytes", "Media of publishers kept for a fail-over.")),
+        evicted(m.counter("sluice_retention_evicted_frames_total",
+                          "Frames given up early: over the limit of a stream or of all.")) {}
+  base::metric_cell& bytes;
+  base::metric_cell& evicted;
 };
 
 class feed_set;
@@ -51,6 +69,7 @@ struct shard_context {
   servers::hub_flusher& flusher;         ///< with the configured merge delay
   servers::hub_flusher& prompt_flusher;  ///< without: for what was merged by another shard already
   upstream_metrics upstream_cells;
+  retention_metrics retention_cells;
   const std::vector<feed_set*>& all;  ///< of every shard, by index
 };
 

@@ -25,6 +25,8 @@ namespace {
 constexpr size_t descriptors_reserved_max = 512;
 // Media ports open after this even if fewer origins have registered than were awaited.
 constexpr base::duration wait_origins_max = std::chrono::seconds(10);
+// Of the memory that the cgroup allows, all publishers' retention together may take one part in this many.
+constexpr uint64_t retention_memory_share = 10;
 constexpr base::duration drain_check = std::chrono::milliseconds(100);
 // A per-viewer relay holds only what its viewer has not taken; lagging is judged at the origin.
 constexpr size_t private_hub_bytes = 16u << 20;
@@ -70,8 +72,11 @@ servers::server_limits limits_of(const proxy_config& c, runtime::descriptor_budg
   return l;
 }
 
-relay::relay_config relays_of(const proxy_config& c, runtime::descriptor_budget& budget) {
+relay::relay_config relays_of(const proxy_config& c, runtime::descriptor_budget& budget,
+                              relay::retention_budget& retention) {
+  retention.bytes_max = runtime::usable_memory() / retention_memory_share;
   relay::relay_config r;
+  r.retention = &retention;
   r.mode = mode_of(c.relay);
   r.prefix = prefix_of(c.client_address_prefix);
   r.vhosts = {c.vhosts, c.only_default_vhost};
@@ -121,7 +126,17 @@ struct proxy_shard {
       : server(l, "proxy", limits, merge, log, cells,
                [this](servers::connection& c) { return relay::make_proxy_handler(c, context, feeds); }),
         prompt(l, base::duration::zero()),
-        context{index, l, log, cells, relays, control, server.flusher(), prompt, relay::upstream_metrics(cells), all},
+        context{index,
+                l,
+                log,
+                cells,
+                relays,
+                control,
+                server.flusher(),
+                prompt,
+                relay::upstream_metrics(cells),
+                relay::retention_metrics(cells),
+                all},
         feeds(context) {}
 
   servers::rtmp_server server;
@@ -139,7 +154,7 @@ class proxy {
         shard_count_(config.shards > 0 ? config.shards : runtime::usable_cpus()),
         budget_(available_descriptors()),
         limits_(limits_of(config, budget_, shard_count_)),
-        relays_(relays_of(config, budget_)),
+        relays_(relays_of(config, budget_, retention_)),
         store_([] { return runtime::loop::monotonic_now(); }),
         director_(control_, coordination_of(config), store_, log, metrics_),
         threads_(shard_count_),
@@ -160,7 +175,8 @@ class proxy {
   size_t available_descriptors() {
     const size_t limit = runtime::raise_descriptor_limit();
     log_.info("limits", {{"descriptors", limit}, {"shards", shard_count_}});
-    const size_t taken = runtime::descriptors_in_use() + std::min(descriptors_reserved_max, limit / 8) + 8 * shard_count_;
+    const size_t taken =
+        runtime::descriptors_in_use() + std::min(descriptors_reserved_max, limit / 8) + 8 * shard_count_;
     return limit > taken ? limit - taken : 0;
   }
 
@@ -314,6 +330,7 @@ class proxy {
   base::log_sink& log_;
   const size_t shard_count_;
   runtime::descriptor_budget budget_;
+  relay::retention_budget retention_;
   const servers::server_limits limits_;
   const relay::relay_config relays_;
   runtime::loop control_;
