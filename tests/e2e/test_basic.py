@@ -118,8 +118,8 @@ def test_gstreamer_rtmp2(cluster, world, stream, clip, tmp_path):
     assert len(audio) >= len(source[flv.AUDIO]) - 1  # what comes before the first keyframe may be left out
     assert audio == source[flv.AUDIO][-len(audio):]
     assert len(digests_by_type(got)[flv.VIDEO]) >= len(source[flv.VIDEO]) - 1  # flvmux writes no end of sequence
-    tags = await_recording(out, compare.last_frame(got), player)
-    compare.assert_delivered(tags, got, who="rtmp2src")
+    tags = await_recording(out, compare.frames(got)[-4], player)  # it holds back the last of a stream that does not end
+    compare.assert_delivered(tags, got, until_end=False, who="rtmp2src")
 
 
 def test_librtmp_publishes_and_plays(cluster, world, stream, clip, tmp_path):
