@@ -116,7 +116,7 @@ def _publishes(world, proxy, tags):
 def test_viewer_that_stops_reading_for_a_while(world, relay):
     """Row 16: it misses frames, goes on at a keyframe, and gets nothing half, twice or out of order; a viewer beside it misses nothing."""
     proxy = world.proxy(relay=relay)
-    world.origin([proxy], player_queue_bytes=1 << 20)
+    origin = world.origin([proxy], player_queue_bytes=1 << 20)
     frames = media.heavy(frames=2000, gop=20, frame_bytes=20000)  # 40 MB
     publisher = world.publisher(proxy.rtmp, name="s")
     publisher.put_all(frames[:30])
@@ -135,6 +135,8 @@ def test_viewer_that_stops_reading_for_a_while(world, relay):
     slow.await_packet(compare.last_frame(more))
     assert_gaps_end_at_keyframes(slow.media(), [*frames, *more])
     assert len(slow.media()) < len(frames), "40 MB were kept for a viewer who did not read"
+    slow.close()
+    poll(lambda: sum(server.metrics().total("sluice_dropped_frames_total") for server in (proxy, origin)) > 0, what="counted drops")
 
 
 def assert_gaps_end_at_keyframes(got, published):

@@ -141,6 +141,17 @@ def test_allowed_publish_asks_the_hook_with_its_parameters(proxy, world, hook, t
     assert any("name=good" in body and "token=s3cret" in body for body in hook.asked), hook.asked
 
 
+def test_each_viewer_is_asked_for_by_his_own_parameters(proxy, world, hook, tags):
+    """Per viewer means: the origin's hook sees every viewer's own query."""
+    publisher = world.publisher(proxy.rtmp, app="hooked", name="show").put_all(tags[:60])
+    players = [world.player(proxy.rtmp, app="hooked", name=f"show?viewer={name}") for name in ("alice", "bob")]
+    publisher.put_all(tags[60:])
+    for player in players:
+        player.await_packet(compare.last_frame(tags))
+    for name in ("alice", "bob"):
+        assert any(f"viewer={name}" in body and "call=play" in body for body in hook.asked), hook.asked
+
+
 def test_origin_that_dies_is_not_picked(world, tags):
     """Two origins, one of them gone: every publish succeeds, at once, on the other (compat.md, wrong no. 2)."""
     proxy = world.proxy()

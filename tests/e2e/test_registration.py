@@ -262,6 +262,14 @@ def test_versions_of_a_proxy(proxy):
         assert body["signature"].startswith("Sluice") and body["version"].count(".") == 2
 
 
+def test_versions_on_the_http_port(proxy):
+    """compat.md: {code, pid, data{major, minor, revision, version}} on 18080."""
+    body = get(proxy.ready_event["http"], "/api/v1/versions").json()
+    assert body["code"] == 0 and body["pid"] == str(proxy.pid)
+    version = body["data"]
+    assert version["version"] == f"{version['major']}.{version['minor']}.{version['revision']}"
+
+
 def test_versions_of_an_origin(world):
     """{code, server, service, pid, data{major, minor, revision, version}}, by which a proxy knows the incarnation."""
     origin = world.origin(server_id="named")
@@ -284,7 +292,9 @@ def test_metrics_are_prometheus_text(cluster, world, stream, tags):
     assert figures.total("sluice_bytes_total", dir="in", proto="rtmp") > sum(len(t.payload) for t in tags)
     assert figures.types["sluice_bytes_total"] == "counter" and figures.types["sluice_sessions"] == "gauge"
     assert figures.total("sluice_origins", state="alive") == 2
-    assert not any(stream in str(labels) for _, labels, _ in figures.samples)
+    assert not any(stream in str(labels) for _, labels, _ in figures.samples), "a label per stream that nobody asked for"
+    per_stream = "".join(get(e["api"], "/metrics?streams=1").text for e in cluster.origin_events)
+    assert f"/live/{stream}" in per_stream
 
     refused = figures.total("sluice_refused_total", proto="rtmp")
     with pytest.raises(Refused):

@@ -3,6 +3,7 @@ import pytest
 
 from lib import amf0, compare, enhanced, flv, rtmp_wire as wire
 from lib.rtmp import Closed, Refused
+from lib.sluice import ANY_PORTS
 from lib.waiting import poll
 
 RELAYS = ["per-viewer", "collapse"]
@@ -299,6 +300,7 @@ def test_get_stream_length_and_unknown_commands(cluster, world, stream, tags):
     player = world.connection(cluster.rtmp)
     player.connect("live")
     player.command("getStreamLength", 4, None, stream)
+    player.wait(lambda: [c for c in player.commands("_result") if c[1] == 4], what="answer to getStreamLength")
     player.command("somethingNobodyKnows", 5, None, {"a": [1, 2]})
     player.play(stream)
     publisher.put_all(tags[20:])
@@ -327,3 +329,28 @@ def test_refused_play_keeps_the_connection_usable(cluster, world, stream, tags):
     except (Closed, OSError):
         player = world.player(cluster.rtmp, name=stream + "there")
     player.await_packet(compare.last_frame(tags))
+
+
+def test_auto_collapses_for_our_origins(world, tags):
+    """relay=auto: however many viewers a stream of a Sluice origin has, a proxy pulls it once."""
+    proxy = world.proxy(shards=1)
+    origin = world.origin([proxy])
+    publisher = world.publisher(proxy.rtmp, name="s")
+    players = [world.player(proxy.rtmp, name="s") for _ in range(5)]
+    publisher.put_all(tags)
+    for player in players:
+        player.await_packet(compare.last_frame(tags))
+        compare.assert_delivered(player.media(), tags, whole=True)
+    assert len(origin.find("session_start", kind="play")) == 1
+
+
+def test_ipv6(world, tags):
+    """Everything over [::1]: listeners, registration, relay."""
+    ports = [text.replace("127.0.0.1:0", "[::1]:0") for text in ANY_PORTS]
+    proxy = world.proxy(ports=ports)
+    world.origin([proxy], rtmp="[::1]:0")
+    publisher = world.publisher(proxy.rtmp, name="s")
+    player = world.player(proxy.rtmp, name="s", tc_url=f"rtmp://{proxy.rtmp}/live")
+    publisher.put_all(tags)
+    player.await_packet(compare.last_frame(tags))
+    compare.assert_delivered(player.media(), tags, whole=True)

@@ -26,7 +26,7 @@ rtmp {{
 
 
 class Nginx(Process):
-    """An nginx-rtmp in the foreground. `hook`: an address that is asked at each publish of application `hooked`."""
+    """An nginx-rtmp in the foreground. `hook`: an address that is asked at each publish and play of application `hooked`."""
 
     def __init__(self, folder, hook=None, port=None):
         self.port = port or net.free_port()
@@ -35,7 +35,7 @@ class Nginx(Process):
         config = os.path.join(folder, "nginx.conf")
         with open(config, "w") as file:
             file.write(_CONFIG.format(module=MODULE, folder=folder, port=self.port,
-                                      hook=f"on_publish http://{hook}/publish;" if hook else ""))
+                                      hook=f"on_publish http://{hook}/publish; on_play http://{hook}/play;" if hook else ""))
         super().__init__(["nginx", "-c", config, "-p", folder, "-e", "stderr"], "nginx")
         self.await_line("using the \"epoll\"|start worker|Linux")
 

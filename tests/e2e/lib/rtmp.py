@@ -245,7 +245,7 @@ class Connection:
     def connect(self, app, tc_url=None, arguments=(), timeout=None, **members):
         """NetConnection.connect; (properties, information)."""
         host, port = self.sock.getpeername()[:2]
-        self.tc_url = tc_url or f"rtmp://{host}:{port}/{app}"
+        self.tc_url = tc_url or f"rtmp://{f'[{host}]' if ':' in host else host}:{port}/{app}"
         properties = {"app": app, "type": "nonprivate", "flashVer": "FMLE/3.0 (compatible; sluice-e2e)", "tcUrl": self.tc_url}
         properties.update(members)
         properties, information = (self.call("connect", properties, *arguments, timeout=timeout) + [None])[:2]
