@@ -29,15 +29,16 @@ cluster::moment director::at() const {
   return {loop_.now(), static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(wall).count())};
 }
 
-void director::claim(runtime::loop& back, cluster::stream_key key, std::string session,
-                     std::vector<std::string> exclude, assigned done) {
-  loop_.post([this, &back, key = std::move(key), session = std::move(session), exclude = std::move(exclude),
+uint64_t director::claim(runtime::loop& back, cluster::stream_key key, std::string session,
+                         std::vector<std::string> exclude, assigned done) {
+  const uint64_t id = ++ids_;
+  loop_.post([this, &back, id, key = std::move(key), session = std::move(session), exclude = std::move(exclude),
               done = std::move(done)]() mutable {
-    const uint64_t id = ++ids_;
     requests_.emplace(id, waiting{&back, std::move(done)});
     coordinator_.claim(id, key, std::move(session), std::move(exclude), at());
     drain();
   });
+  return id;
 }
 
 uint64_t director::find(runtime::loop& back, cluster::stream_key key, base::duration wait, assigned done) {
@@ -52,8 +53,8 @@ uint64_t director::find(runtime::loop& back, cluster::stream_key key, base::dura
 
 void director::cancel(uint64_t id) {
   loop_.post([this, id] {
-    if (requests_.erase(id) == 0) return;
-    coordinator_.cancel(id, at());
+    requests_.erase(id);
+    coordinator_.cancel(id, at());  // also when answered: a claim granted and not used is undone
     drain();
   });
 }

@@ -28,8 +28,10 @@ class director {
   ~director();
 
   // -- any thread
-  void claim(runtime::loop& back, cluster::stream_key key, std::string session, std::vector<std::string> exclude,
-             assigned done);
+  /// Returns an id for cancel(). A claim whose answer is not wanted any more must be cancelled: what it wrote is then
+  /// undone. One that was answered and is not followed by publish_started() is undone after a while.
+  uint64_t claim(runtime::loop& back, cluster::stream_key key, std::string session, std::vector<std::string> exclude,
+                 assigned done);
   /// `wait`: zero means the configured play_wait.
   /// Returns an id for cancel().
   uint64_t find(runtime::loop& back, cluster::stream_key key, base::duration wait, assigned done);
