@@ -10,6 +10,9 @@ using base::fail;
 
 constexpr uint32_t first_block_max = 64 * 1024;
 constexpr size_t other_messages_max = 1 << 20;
+/// Of commands and control messages, and of everything while no media is wanted; and of all that is unfinished then.
+constexpr uint32_t small_message_max = 64 * 1024;
+constexpr size_t small_messages_max = 256 * 1024;
 
 uint32_t be24(const uint8_t* p) { return uint32_t{p[0]} << 16 | uint32_t{p[1]} << 8 | p[2]; }
 uint32_t be32(const uint8_t* p) { return uint32_t{p[0]} << 24 | be24(p + 1); }
@@ -107,8 +110,8 @@ base::result<size_t> chunk_reader::open_full(base::bytes_view in, const basic_he
     size += 4;
   }
   // The length is judged first: a message that is refused leaves no trace.
-  if (basic.format <= 1 && be24(p + 3) > message_bytes_max_) {
-    return fail("message_too_large", "a message announces more bytes than allowed");
+  if (basic.format <= 1) {
+    if (auto ok = check_length(p[6], be24(p + 3)); !ok) return tl::unexpected(std::move(ok.error()));
   }
   auto obtained = obtain(basic);
   if (!obtained) return tl::unexpected(std::move(obtained.error()));
@@ -185,8 +188,20 @@ base::result<chunk_reader::chunk_stream*> chunk_reader::obtain(const basic_heade
   return &streams_.emplace_back(basic.id);
 }
 
+base::result<void> chunk_reader::check_length(uint8_t type, uint32_t length) const {
+  if (length > small_message_max) {
+    if (type == command_amf0 || type == command_amf3) {
+      return fail("command_too_large", "a command announces more bytes than allowed");
+    }
+    if (type < audio) return fail("message_too_large", "a control message announces more bytes than allowed");
+  }
+  if (length > message_bytes_max_) return fail("message_too_large", "a message announces more bytes than allowed");
+  return {};
+}
+
 void chunk_reader::begin_message(chunk_stream& s) {
   s.in_message = true;
+  s.passed_over = !media_wanted_ && s.length > small_message_max;
   s.received = 0;
   current_ = static_cast<uint32_t>(&s - streams_.data());
   chunk_left_ = std::min(chunk_size_, s.length);
@@ -194,6 +209,10 @@ void chunk_reader::begin_message(chunk_stream& s) {
 
 base::result<void> chunk_reader::append(chunk_stream& s, base::bytes_view bytes) {
   const auto count = static_cast<uint32_t>(bytes.size());
+  if (s.passed_over) {
+    s.received += count;
+    return {};
+  }
   if (!s.block || s.received + count > s.block.capacity() - message_headroom) {
     if (auto ok = make_room(s, count); !ok) return ok;
   }
@@ -207,7 +226,8 @@ base::result<void> chunk_reader::make_room(chunk_stream& s, uint32_t count) {
   const auto doubled = static_cast<uint32_t>(std::min<uint64_t>(2 * uint64_t{s.received}, s.length));
   const uint32_t wanted = std::max({s.received + count, doubled, std::min(s.length, first_block_max)});
   const size_t capacity = size_t{wanted} + message_headroom;
-  if (buffered_ - before + capacity > message_bytes_max_ + other_messages_max) {
+  const size_t allowed = media_wanted_ ? message_bytes_max_ + other_messages_max : small_messages_max;
+  if (buffered_ - before + capacity > allowed) {
     return fail("message_too_large", "the unfinished messages of this connection take more bytes than allowed");
   }
   auto block = base::block_ref::allocate(capacity);
@@ -226,6 +246,10 @@ void chunk_reader::drop_block(chunk_stream& s) {
 }
 
 base::result<void> chunk_reader::finish_message(chunk_stream& s, message_sink& sink) {
+  if (s.passed_over) {
+    s.in_message = false;
+    return {};
+  }
   if (!s.block) {  // an empty message
     s.block = base::block_ref::allocate(message_headroom);
     buffered_ += message_headroom;

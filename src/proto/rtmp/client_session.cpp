@@ -18,10 +18,11 @@ constexpr double connect_call = 1, release_call = 2, fc_publish_call = 3, create
 /// What a player tells the server about its buffer; 3 s is FFmpeg's.
 constexpr uint32_t buffer_length_ms = 3000;
 
-/// Sets a member that is there, or adds it.
-void set_member(amf0::object& object, std::string_view name, amf0::value v) {
-  auto it = std::find_if(object.begin(), object.end(), [&](const auto& m) { return m.first == name; });
-  if (it != object.end()) {
+/// Sets a member that is among the first `defaults`, or adds it. A name that the client repeats is passed on as often.
+void set_member(amf0::object& object, size_t defaults, std::string_view name, amf0::value v) {
+  const auto end = object.begin() + static_cast<std::ptrdiff_t>(defaults);
+  const auto it = std::find_if(object.begin(), end, [&](const auto& m) { return m.first == name; });
+  if (it != end) {
     it->second = std::move(v);
   } else {
     object.emplace_back(name, std::move(v));
@@ -86,8 +87,9 @@ void client_session::state::send_connect() {
     o.emplace_back("videoCodecs", 252);
     o.emplace_back("videoFunction", 1);
   }
+  const size_t defaults = o.size();
   for (const auto& [name, v] : request.command_object.members()) {
-    if (name != "app" && name != "tcUrl") set_member(o, name, v);
+    if (name != "app" && name != "tcUrl") set_member(o, defaults, name, v);
   }
   std::vector<amf0::value> values{std::move(o)};
   if (!request.arguments.is_null()) values.push_back(request.arguments);
@@ -104,6 +106,7 @@ void client_session::state::start(uint32_t stream_id) {
     link.send_command(stream, "publish", start_call, {amf0::value(), request.name, "live"});
     return;
   }
+  link.want_media(true);
   link.send_user_control(set_buffer_length, stream, buffer_length_ms);
   std::vector<amf0::value> values{amf0::value(), request.name, request.play_start};
   if (request.play_duration != -1) values.emplace_back(request.play_duration);

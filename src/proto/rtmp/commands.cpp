@@ -6,6 +6,8 @@
 namespace sluice::rtmp {
 namespace {
 const amf0::value no_value;
+/// Fewer than amf0 would take: a value in memory is far larger than its byte in a message.
+constexpr amf0::limits command_limits{.values_max = 1024};
 }
 
 const amf0::value& command::argument(size_t i) const { return i + 1 < values.size() ? values[i + 1] : no_value; }
@@ -14,7 +16,7 @@ const amf0::value& command::object() const { return values.empty() ? no_value : 
 base::result<command> parse_command(const message& m) {
   auto bytes = m.payload.view();
   if (m.type == command_amf3 && !bytes.empty() && bytes[0] == 0) bytes = bytes.subspan(1);
-  auto values = amf0::decode_all(bytes);
+  auto values = amf0::decode_all(bytes, command_limits);
   if (!values) return tl::unexpected(std::move(values.error()));
   command c;
   if (values->empty() || !std::holds_alternative<std::string>((*values)[0].get())) {

@@ -23,6 +23,7 @@ connection::connection(const session_config& config, std::unique_ptr<handshake> 
       started_(now),
       last_received_(now),
       last_pong_(now) {
+  reader_.want_media(false);
   handshake_->begin(output_.sink());
 }
 

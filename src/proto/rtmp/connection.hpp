@@ -54,6 +54,9 @@ class connection : private message_sink {
   base::time_point last_received() const { return last_received_; }
   base::time_point last_pong() const { return last_pong_; }
 
+  /// Whether media above 64 KiB is taken in; at first it is not (chunk_reader::want_media).
+  void want_media(bool on) { reader_.want_media(on); }
+
   void send_message(uint8_t type, uint32_t chunk_stream_id, uint32_t stream_id, uint32_t timestamp,
                     base::bytes_view payload);
   /// A command of stream 0, or of a message stream.

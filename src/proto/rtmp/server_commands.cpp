@@ -8,6 +8,12 @@ namespace {
 using base::fail;
 
 constexpr size_t message_streams_max = 8;
+/// Of connect's command object. Flash has 12, Enhanced RTMP adds 5; a proxy keeps them as long as the session runs.
+constexpr size_t connect_members_max = 128;
+
+amf0::object first_members(const amf0::object& o) {
+  return {o.begin(), o.begin() + static_cast<std::ptrdiff_t>(std::min(o.size(), connect_members_max))};
+}
 
 bool is_publisher(activity a) { return a == activity::publish_asked || a == activity::publishing; }
 
@@ -83,7 +89,7 @@ base::result<void> server_session::state::on_connect(const command& c, uint32_t)
   r.page_url = text_of(c.object(), "pageUrl");
   r.swf_url = text_of(c.object(), "swfUrl");
   r.flash_ver = text_of(c.object(), "flashVer");
-  r.command_object = c.object();
+  r.command_object = first_members(c.object().members());
   r.arguments = c.argument(0);
   events.push(std::move(r));
   return {};

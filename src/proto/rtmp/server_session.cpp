@@ -164,6 +164,7 @@ void server_session::accept_publish(uint32_t stream_id) {
   auto* stream = state_->answerable(stream_id, activity::publish_asked);
   if (!stream) return;
   state_->answered(*stream, activity::publishing);
+  state_->link.want_media(true);
   if (state_->wants_fc_publish) {
     auto info = status_object("status", "NetStream.Publish.Start", "Started publishing stream.");
     state_->link.send_command(stream_id, "onFCPublish", 0, {amf0::value(), std::move(info)});

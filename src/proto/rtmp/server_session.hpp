@@ -30,7 +30,7 @@ struct session_config {
 
 struct connect_request {
   std::string app, tc_url, page_url, swf_url, flash_ver;
-  amf0::value command_object;  ///< all of it, for what a proxy passes on (E-RTMP capabilities, `sluice`)
+  amf0::value command_object;  ///< its first 128 members, for what a proxy passes on (E-RTMP capabilities, `sluice`)
   amf0::value arguments;       ///< optional further argument, null if none
 };
 struct publish_request {
@@ -69,7 +69,8 @@ using server_event = std::variant<connect_request, publish_request, play_request
 /// The server's side of one RTMP connection, sans-IO (Adobe RTMP 1.0; Enhanced RTMP v2). Not thread-safe.
 ///
 /// Feed receive(); then drain next_event(); answer connect, publish and play by accept or reject, at once or later;
-/// send output(). createStream, releaseStream, FCPublish, getStreamLength, acknowledgements, pings, window sizes and
+/// send output(). Memory for messages: 64 KiB each and 256 KiB in all until a publish is accepted (larger media is read
+/// past until then, a larger command is an error), then as session_config says. createStream, releaseStream, FCPublish, getStreamLength, acknowledgements, pings, window sizes and
 /// aggregates are handled inside. An error from receive() or on_timeout() means: send what is in output(), then close;
 /// error::reason is the metric label.
 class server_session {

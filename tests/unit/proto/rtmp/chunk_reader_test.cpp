@@ -223,6 +223,72 @@ TEST(chunk_reader, messages_above_the_limit_are_refused_before_anything_is_alloc
   EXPECT_EQ(reader.buffered_bytes(), 0u);
 }
 
+TEST(chunk_reader, commands_and_control_messages_are_small) {
+  expect_error(hex("03 000000 010001 14 00000000"), "command_too_large");
+  expect_error(hex("03 000000 010001 11 00000000"), "command_too_large");
+  expect_error(hex("02 000000 010001 04 00000000"), "message_too_large");
+  // Also when a later header changes length and type.
+  expect_error(hex("06 000000 000001 09 01000000 aa 46 000000 010001 14"), "command_too_large");
+  const auto largest = peer::message(command_amf0, 0, 0, counted(64 * 1024));
+  chunk_reader reader(message_max, 64);
+  recorder sink;
+  ASSERT_TRUE(reader.receive(largest, sink));
+  ASSERT_EQ(sink.got.size(), 1u);
+  EXPECT_EQ(sink.got[0].payload.size(), 64u * 1024);
+}
+
+TEST(chunk_reader, large_media_that_nobody_wants_is_read_past) {
+  const auto small = [](uint8_t first) { return peer::message(video, 1, 0, counted(64 * 1024, first)); };
+  const auto all = small(1) + peer::message(video, 1, 0, counted(300'000)) +
+                   peer::message(aggregate, 1, 0, counted(64 * 1024 + 1)) + small(2);
+  std::vector<plain_message> once;
+  for (size_t step : {all.size(), size_t{1}, size_t{7}, size_t{1000}}) {
+    chunk_reader reader(message_max, 64);
+    reader.want_media(false);
+    recorder sink;
+    for (size_t at = 0; at < all.size(); at += step) {
+      ASSERT_TRUE(reader.receive(base::bytes_view(all).subspan(at, std::min(step, all.size() - at)), sink));
+      ASSERT_LE(reader.buffered_bytes(), 64 * 1024 + 4096u);
+    }
+    const auto got = plain(sink.got);
+    ASSERT_EQ(got.size(), 2u);
+    EXPECT_EQ(got[0].payload, counted(64 * 1024, 1));
+    EXPECT_EQ(got[1].payload, counted(64 * 1024, 2));
+  }
+}
+
+TEST(chunk_reader, large_media_is_taken_in_from_the_first_message_that_begins_when_it_is_wanted) {
+  chunk_reader reader(message_max, 64);
+  reader.want_media(false);
+  recorder sink;
+  const auto first = peer::message(video, 1, 0, counted(100'000, 1));
+  ASSERT_TRUE(reader.receive(base::bytes_view(first).first(50'000), sink));
+  reader.want_media(true);
+  ASSERT_TRUE(reader.receive(base::bytes_view(first).subspan(50'000), sink));
+  EXPECT_TRUE(sink.got.empty());
+  ASSERT_TRUE(reader.receive(peer::message(video, 1, 0, counted(100'000, 2)), sink));
+  ASSERT_EQ(sink.got.size(), 1u);
+  EXPECT_EQ(plain(sink.got[0]).payload, counted(100'000, 2));
+}
+
+TEST(chunk_reader, unfinished_messages_of_a_client_without_media_are_few) {
+  chunk_reader reader(message_max, 64);
+  reader.want_media(false);
+  recorder sink;
+  ASSERT_TRUE(reader.receive(hex("02 000000 000004 01 00000000 00010000"), sink));
+  std::string error;
+  for (uint8_t id = 3; id < 40 && error.empty(); ++id) {
+    bytes part = hex("00 000000 010000 14 00000000");
+    part[0] = id;
+    part.resize(part.size() + 0xFFFF);
+    // All but its last byte, then the next chunk stream.
+    ASSERT_TRUE(reader.receive(hex("02 000000 000004 01 00000000 0000ffff"), sink));
+    if (auto ok = reader.receive(part, sink); !ok) error = ok.error().reason;
+    EXPECT_LE(reader.buffered_bytes(), 256u * 1024);
+  }
+  EXPECT_EQ(error, "message_too_large");
+}
+
 TEST(chunk_reader, a_claimed_length_costs_only_what_arrives) {
   chunk_reader reader(message_max, 64);
   recorder sink;

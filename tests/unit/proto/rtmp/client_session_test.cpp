@@ -162,6 +162,36 @@ TEST(client_session, passes_on_a_clients_own_connect) {
   EXPECT_EQ(parse_command(more.back()).value().argument(2).number_or(0), 30);
 }
 
+TEST(client_session, passes_on_many_members_each_once) {
+  auto r = request_for(client_intent::publish);
+  amf0::object o{{"flashVer", "OBS"}};
+  for (int i = 0; i < 120; ++i) o.emplace_back("m" + std::to_string(i), i);
+  o.emplace_back("type", "other");
+  r.command_object = o;
+  dialogue d(std::move(r));
+  EXPECT_EQ(d.feed(peer::handshake()), "");
+  const auto got = d.server.heard(d.session.output());
+  ASSERT_EQ(got.size(), 1u);
+  const auto c = parse_command(got[0]).value();
+  EXPECT_EQ(c.object().members().size(), 4u + 120);
+  EXPECT_EQ(c.object().find("flashVer")->string_or(""), "OBS");
+  EXPECT_EQ(c.object().find("type")->string_or(""), "other");
+  EXPECT_EQ(c.object().find("m119")->number_or(0), 119);
+}
+
+TEST(client_session, takes_large_media_of_what_it_plays_only) {
+  const auto frame = peer::message(video, 1, 40, counted(200'000));
+  dialogue player(request_for(client_intent::play));
+  EXPECT_EQ(player.feed(peer::handshake() + frame + dialogue::connect_result() + dialogue::stream_result() + frame),
+            "");
+  EXPECT_EQ(player.events(), (strings{"connected", "started", "media 9 40 200000"}));
+  dialogue publisher(request_for(client_intent::publish));
+  publisher.until_created();
+  EXPECT_EQ(publisher.feed(frame), "");
+  EXPECT_TRUE(publisher.events().empty());
+  EXPECT_EQ(publisher.feed(sluice::test::hex("03 000000 010001 14 00000000")), "command_too_large");
+}
+
 TEST(client_session, sends_the_address_prefix_before_the_handshake) {
   auto r = request_for(client_intent::play);
   r.prefix = {0xF3, 0, 4, 127, 0, 0, 1};
