@@ -25,12 +25,34 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr int batch_events_max = 256;
-/// While sockets are busy the loop sleeps in its own epoll set, one system call a wake-up; Asio's handlers (HTTP, resolver)
-/// get their turn this often, or as soon as nothing else happens.
+/// While sockets are busy the loop sleeps in its own epoll set, one system call a wake-up; Asio's handlers (HTTP,
+/// resolver) get their turn this often, or as soon as nothing else happens.
 constexpr auto asio_turn_interval = std::chrono::milliseconds(5);
 constexpr uint64_t wake_key = UINT64_MAX;
 
 [[noreturn]] void fail_errno(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
+
+/// Kernels before 5.11, and seccomp profiles that do not know the call, have no epoll_pwait2.
+bool has_epoll_pwait2(int epoll_fd) {
+  epoll_event event;
+  const timespec at_once{};
+  if (epoll_pwait2(epoll_fd, &event, 1, &at_once, nullptr) >= 0 || errno == EINTR) return true;
+  if (errno != ENOSYS && errno != EPERM) fail_errno("epoll_pwait2");
+  return false;
+}
+
+/// Waits for events, `wait` at most, or without end if it is negative. Never returns before its time for want of
+/// precision: a timer would find itself not due.
+int wait_for_events(int epoll_fd, epoll_event* events, int count, base::duration wait, bool precise) {
+  if (precise) {
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(wait);
+    const timespec timeout{static_cast<time_t>(seconds.count()), static_cast<long>((wait - seconds).count())};
+    return epoll_pwait2(epoll_fd, events, count, wait < wait.zero() ? nullptr : &timeout, nullptr);
+  }
+  constexpr int64_t day_ms = 24 * 3600 * 1000;
+  const auto ms = std::min<int64_t>(std::chrono::ceil<std::chrono::milliseconds>(wait).count(), day_ms);
+  return epoll_wait(epoll_fd, events, count, wait < wait.zero() ? -1 : static_cast<int>(ms));
+}
 
 }  // namespace
 
@@ -50,6 +72,7 @@ struct loop::impl {
   explicit impl(loop& l) : owner(l) {
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (epoll_fd < 0) fail_errno("epoll_create1");
+    precise_waits = has_epoll_pwait2(epoll_fd);
     wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (wake_fd < 0) fail_errno("eventfd");
     epoll_event event{EPOLLIN | EPOLLET, {.u64 = wake_key}};
@@ -204,11 +227,11 @@ struct loop::impl {
   void take_batch(base::time_point until) {
     if (!heap.empty()) until = std::min(until, heap.front().when);
     if (must_not_sleep()) until = owner.now_;
-    const auto wait = std::max(until - owner.now_, base::duration::zero());
-    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(wait);
-    const timespec timeout{static_cast<time_t>(seconds.count()), static_cast<long>((wait - seconds).count())};
+    const auto wait = until == base::never ? base::duration(-1) : std::max(until - owner.now_, base::duration::zero());
     std::array<epoll_event, batch_events_max> events;
-    const int count = epoll_pwait2(epoll_fd, events.data(), batch_events_max, until == base::never ? nullptr : &timeout, nullptr);
+    const int count = wait_for_events(epoll_fd, events.data(), batch_events_max, wait, precise_waits);
+    // Without events the loop would spin, deaf also to signals: better an end that says why.
+    if (count < 0 && errno != EINTR) fail_errno("epoll_wait");
     owner.refresh();
     for (int i = 0; i < count; ++i) dispatch(events[static_cast<size_t>(i)]);
     after_batch();
@@ -245,6 +268,7 @@ struct loop::impl {
   loop& owner;
   int epoll_fd = -1;
   int wake_fd = -1;
+  bool precise_waits = true;
   std::vector<watched> watches;  // by descriptor
   uint32_t next_generation = 1;
   std::vector<entry> heap;

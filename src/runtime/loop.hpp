@@ -54,9 +54,9 @@ class timer {
 
 /// One thread's event loop: an Asio io_context (resolver, HTTP) with an edge-triggered epoll set of its own nested in
 /// it for the hot sockets: each is registered once, and a busy loop takes batch after batch with one epoll_wait each
-/// (docs/adr/0002). Timers are up to 1 ms late, never early. A handler, task or callback that throws ends the process:
-/// that is a bug of ours. All members are for the loop's thread (before run(): for the one that sets it up), except
-/// post() and stop().
+/// (docs/adr/0002; epoll_pwait2 where the kernel has it, else epoll_wait). Timers are up to 1 ms late, never early. A
+/// handler, task or callback that throws ends the process: that is a bug of ours. All members are for the loop's thread
+/// (before run(): for the one that sets it up), except post() and stop().
 class loop {
  public:
   loop();

@@ -1,10 +1,18 @@
 #include "runtime/loop.hpp"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -350,7 +358,68 @@ TEST_F(readiness, deferred_tasks_run_once_for_many_events) {
   for (size_t i = 0; i < events.size(); ++i) loop_.unwatch(events[i].fd(), *handlers[i]);
 }
 
-using loop_death = ::testing::Test;
+/// Makes epoll_pwait2 fail with `error` in this process, as old kernels and container profiles do.
+bool forbid_epoll_pwait2(int error) {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),  // seccomp_data::nr
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_epoll_pwait2, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{std::size(program), program};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+/// A loop's life in a process of its own: timers, tasks of another thread, events, sleep without end.
+[[noreturn]] void live_without_epoll_pwait2(int error) {
+  if (!forbid_epoll_pwait2(error)) std::_Exit(2);
+  loop l;
+  event e;
+  int readable = 0;
+  io_function handler([&](io_ready ready) { readable += ready.readable; });
+  l.watch(e.fd(), handler);
+  const auto start = loop::monotonic_now();
+  bool on_time = false;
+  timer t(l, [&] {
+    on_time = loop::monotonic_now() - start >= 2ms;
+    e.signal();
+  });
+  t.arm_at(start + 2ms);
+  std::thread other([&] {
+    // Asks until the loop, which has nothing else to wait for at last, has seen the event.
+    for (bool done = false; !done;) {
+      std::atomic<bool> ran{false};
+      l.post([&] {
+        done = readable == 1;
+        ran = true;
+        ran.notify_one();
+      });
+      ran.wait(false);
+    }
+    l.stop();
+  });
+  l.run();
+  other.join();
+  l.unwatch(e.fd(), handler);
+  std::_Exit(on_time ? 0 : 1);
+}
+
+TEST(loop_death, does_not_come_of_a_kernel_without_epoll_pwait2) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(live_without_epoll_pwait2(ENOSYS), ::testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(live_without_epoll_pwait2(EPERM), ::testing::ExitedWithCode(0), "");
+}
+
+TEST(loop_death, of_an_epoll_that_fails_says_so) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        loop l;
+        l.post([] { forbid_epoll_pwait2(EINVAL); });
+        l.run();
+      },
+      "epoll_wait");
+}
 
 TEST(loop_death, of_a_handler_that_throws_names_the_exception) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
