@@ -11,6 +11,8 @@ namespace sluice::roles {
 namespace {
 
 constexpr size_t connections_max = 64;
+// One host, or all behind one address translation, cannot take them all. The origins of `run` share a loopback address.
+constexpr size_t connections_per_peer_max = 16;
 
 }  // namespace
 
@@ -25,6 +27,8 @@ base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l, c
   };
   runtime::http_server::limits limits;
   limits.connections_max = connections_max;
+  limits.connections_per_peer_max = connections_per_peer_max;
+  limits.unbounded_peer = [](const base::ip_address& a) { return a.is_loopback(); };
   limits.on_refused = [count](std::string_view reason) { count(std::string(reason)); };
   return runtime::http_server::open(
       l, at, limits, log,

@@ -36,7 +36,8 @@ struct server_state {
   const http_server::limits limits;
   base::log_sink& log;  // not to be used once closed
   const http_server::handler handle;
-  std::unordered_set<session*> sessions;
+  std::unordered_set<session*> sessions;  // but those that were replaced
+  uint64_t waits = 0;                     // how often a session began to wait for a request
   bool closed = false;
 };
 
@@ -125,6 +126,16 @@ class session {
     answered_.cancel();
   }
 
+  const base::endpoint& peer() const { return peer_; }
+  /// Since when no whole request has come, as a number that grows with time; nothing while one is handled or answered.
+  std::optional<uint64_t> idle_since() const { return idle_since_; }
+  /// Makes room for another connection.
+  void replace() {
+    log_refusal("replaced", "closed for another connection: no whole request had come");
+    server_->sessions.erase(this);
+    abort();
+  }
+
   /// `self` keeps the session alive as long as its coroutine is.
   asio::awaitable<void> run(std::shared_ptr<session> self);
 
@@ -147,15 +158,18 @@ class session {
   asio::steady_timer answered_;  // never expires: cancelled when the answer is there
   beast::flat_buffer buffer_;
   error_code error_;  // of the last operation
+  std::optional<uint64_t> idle_since_;
 };
 
 asio::awaitable<void> session::run(std::shared_ptr<session>) {
   for (bool first = true;; first = false) {
+    idle_since_ = ++server_->waits;
     if (!co_await wait_for_request(first)) break;
     parser p;
     p.header_limit(static_cast<uint32_t>(server_->limits.header_bytes_max));
     p.body_limit(server_->limits.body_bytes_max);
     if (!co_await read_request(p)) break;
+    idle_since_.reset();
     auto& message = p.get();
     const bool keep_alive = message.version() == 11 && message.keep_alive();
     auto request = convert(message);
@@ -319,7 +333,7 @@ class beast_server final : public http_server {
 
  private:
   void accept(tcp_stream connection, const base::endpoint& peer) {
-    if (state_->sessions.size() >= state_->limits.connections_max) return refuse(std::move(connection), peer);
+    if (!make_room(peer)) return refuse(std::move(connection), peer);
     const auto s = std::make_shared<session>(state_, std::move(connection), peer);
     asio::co_spawn(state_->on.context(), s->run(s), [state = state_, peer](std::exception_ptr failure) {
       if (!failure || state->closed) return;
@@ -329,6 +343,33 @@ class beast_server final : public http_server {
         state->log.log(base::log_level::error, "http_session_failed", {{"peer", peer.to_string()}, {"text", e.what()}});
       }
     });
+  }
+
+  bool make_room(const base::endpoint& peer) {
+    const auto& limits = state_->limits;
+    const bool bounded = !limits.unbounded_peer || !limits.unbounded_peer(peer.address);
+    session* idlest = nullptr;
+    session* idlest_of_peer = nullptr;
+    size_t of_peer = 0;
+    const auto is_idler = [](const session& s, const session* than) {
+      return s.idle_since() && (!than || *s.idle_since() < *than->idle_since());
+    };
+    for (session* s : state_->sessions) {
+      if (is_idler(*s, idlest)) idlest = s;
+      if (!bounded || s->peer().address != peer.address) continue;
+      ++of_peer;
+      if (is_idler(*s, idlest_of_peer)) idlest_of_peer = s;
+    }
+    session* out = nullptr;
+    if (of_peer >= limits.connections_per_peer_max) {
+      out = idlest_of_peer;
+    } else if (state_->sessions.size() >= limits.connections_max) {
+      out = idlest;
+    } else {
+      return true;
+    }
+    if (out) out->replace();
+    return out != nullptr;
   }
 
   void refuse(tcp_stream connection, const base::endpoint& peer) {

@@ -40,18 +40,23 @@ struct http_response {
 
 /// Whole requests in, whole responses out, on one loop's thread: for APIs, not for media. Beast behind it. Refused with
 /// an error as JSON, a log line `http_refused` and a close: what is no valid request or could be read in two ways
-/// (400), a header (431) or body (413) above its limit, connections above theirs (503). A handler that throws, or drops
-/// `respond` uncalled, makes a 500. HEAD is handled like any method; its answer's body is counted, not sent. Response
-/// headers that would break the message are left out. The server may be destroyed at any time, also by its handler.
+/// (400), a header (431) or body (413) above its limit. A connection above the limits takes the place of the one (of
+/// that peer, if the peer's limit is meant) that has sent no whole request for longest, which is closed; if there is
+/// none it is refused (503). A handler that throws, or drops `respond` uncalled, makes a 500. HEAD is handled like any
+/// method; its answer's body is counted, not sent. Response headers that would break the message are left out. The
+/// server may be destroyed at any time, also by its handler.
 class http_server {
  public:
   struct limits {
     size_t body_bytes_max = 1 << 20;  ///< above it 413
     size_t header_bytes_max = 16 * 1024;
     size_t connections_max = 1000;
-    base::duration header_timeout = std::chrono::seconds(5);  ///< for a whole header, from accept or its first byte
-    base::duration idle_timeout = std::chrono::seconds(60);   ///< between requests; for a body; for writing an answer
-    std::function<void(std::string_view reason)> on_refused;  ///< told of each request or connection refused before the handler
+    size_t connections_per_peer_max = SIZE_MAX;                   ///< from one address
+    std::function<bool(const base::ip_address&)> unbounded_peer;  ///< addresses without a limit of their own
+    base::duration header_timeout = std::chrono::seconds(5);      ///< for a whole header, from accept or its first byte
+    base::duration idle_timeout = std::chrono::seconds(60);  ///< between requests; for a body; for writing an answer
+    std::function<void(std::string_view reason)>
+        on_refused;  ///< told of each request or connection refused before the handler
   };
   using respond = std::function<void(http_response)>;
   /// Called for each request; `respond` may be called now or later, once, on the loop's thread.

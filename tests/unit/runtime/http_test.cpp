@@ -316,14 +316,69 @@ TEST_F(http, an_idle_connection_is_closed_after_its_time) {
   EXPECT_GE(loop_.refresh() - start, 50ms);
 }
 
-TEST_F(http, connections_above_the_limit_get_a_503) {
+/// Connects as often as asked, and notes which of the connections the server closes, in order.
+class many_connections final {
+ public:
+  many_connections(loop& l, const base::endpoint& to) : loop_(l), to_(to) {}
+  void add(std::string bytes) {
+    const size_t index = all_.size();
+    all_.push_back(std::make_unique<raw_client>(loop_, to_, std::move(bytes), [this, index] {
+      closed.push_back(index);
+      if (closed.size() == awaited_) loop_.stop();
+    }));
+  }
+  /// What makes run() return: that many have been closed.
+  void await(size_t count) { awaited_ = count; }
+  const std::string& received(size_t index) const { return all_[index]->received; }
+  std::vector<size_t> closed;
+
+ private:
+  loop& loop_;
+  base::endpoint to_;
+  size_t awaited_ = SIZE_MAX;
+  std::vector<std::unique_ptr<raw_client>> all_;
+};
+
+TEST_F(http, a_connection_above_the_limit_replaces_the_longest_idle_one) {
+  limits_.connections_max = 3;
+  std::vector<http_server::respond> kept;
+  open([&](const http_request& r, http_server::respond respond) {
+    if (r.path == "/busy") {
+      kept.push_back(std::move(respond));
+      return loop_.stop();
+    }
+    respond({.body = "ok"});
+  });
+  many_connections clients(loop_, server_->local());
+  clients.add("GET /busy HTTP/1.1\r\nHost: a\r\n\r\n");
+  run();
+  clients.add("POST /half HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
+  clients.add("GET /half HTT");
+  // Two come to a full server; the first of them takes the place of the half POST and stays, idle between requests.
+  const auto r = fetch({.url = url("/")});
+  ASSERT_TRUE(r) << r.error().text;
+  EXPECT_EQ(r->status, 200);
+  EXPECT_EQ(clients.closed, (std::vector<size_t>{1}));
+  EXPECT_TRUE(log_.has("http_refused"));
+  EXPECT_TRUE(log_.has("reason=replaced"));
+  kept[0]({.body = "busy"});
+  clients.await(3);
+  clients.add("");
+  clients.add("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  run();
+  EXPECT_NE(clients.received(0).find("busy"), std::string::npos) << "was never idle before its answer";
+}
+
+TEST_F(http, connections_above_the_limit_get_a_503_while_all_are_at_work) {
   limits_.connections_max = 1;
-  open_echo();
-  tcp_stream first;
-  tcp_connector connector(loop_, server_->local(), 5s, [&](base::result<tcp_stream> s) {
-    first = std::move(*s);
+  std::vector<http_server::respond> kept;
+  open([&](const http_request& r, http_server::respond respond) {
+    if (r.path != "/busy") return respond({.body = "ok"});
+    kept.push_back(std::move(respond));
     loop_.stop();
   });
+  many_connections clients(loop_, server_->local());
+  clients.add("GET /busy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
   run();
   // Nothing is sent, so that the close does not reset the connection before the answer is read.
   const std::string answer = raw("");
@@ -332,11 +387,31 @@ TEST_F(http, connections_above_the_limit_get_a_503) {
   EXPECT_NE(answer.find("Content-Length: " + std::to_string(answer.size() - body) + "\r\n"), std::string::npos);
   EXPECT_TRUE(log_.has("too_many_connections"));
   // When the first is gone there is room again.
-  first.close();
-  base::result<http_response> r = base::fail("none");
-  for (int i = 0; i < 100 && (!r || r->status != 200); ++i) r = fetch({.url = url("/")});
-  ASSERT_TRUE(r);
+  kept[0]({.body = "done"});
+  clients.await(1);
+  run();
+  const auto r = fetch({.url = url("/")});
+  ASSERT_TRUE(r) << r.error().text;
   EXPECT_EQ(r->status, 200);
+}
+
+TEST_F(http, one_peer_has_so_many_connections_unless_it_is_unbounded) {
+  limits_.connections_per_peer_max = 2;
+  open_echo();
+  {
+    many_connections clients(loop_, server_->local());
+    clients.await(3);
+    for (int i = 0; i < 5; ++i) clients.add("GET /half");
+    run();
+    EXPECT_EQ(clients.closed.size(), 3u);
+  }
+  limits_.unbounded_peer = [](const base::ip_address& a) { return a.is_loopback(); };
+  open_echo();
+  many_connections clients(loop_, server_->local());
+  for (int i = 0; i < 5; ++i) clients.add("GET /half");
+  const auto r = fetch({.url = url("/")});
+  ASSERT_TRUE(r) << r.error().text;
+  EXPECT_TRUE(clients.closed.empty());
 }
 
 TEST_F(http, a_server_may_be_destroyed_in_its_handler_and_with_requests_open) {
