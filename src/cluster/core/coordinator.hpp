@@ -39,18 +39,21 @@ enum class play_unowned : uint8_t { wait, relay };
 
 struct coordinator_config {
   std::string proxy_id;
-  uint64_t seed = 0;                                      ///< of claim ids and jitter: from the kernel's randomness
-  base::duration origin_ttl = std::chrono::seconds(300);  ///< PROXY_ORIGIN_SERVER_TTL
-  base::duration stream_ttl = std::chrono::seconds(60);   ///< an owner is kept so long after the last use
-  base::duration play_wait = std::chrono::seconds(10);    ///< what find() waits when told no deadline
-  base::duration claim_wait = std::chrono::seconds(3);    ///< how long a publisher waits for an origin to appear
-  base::duration miss_ttl = std::chrono::seconds(1);      ///< a store that knew no owner is not asked again before
+  uint64_t seed = 0;                                        ///< of claim ids and jitter: from the kernel's randomness
+  base::duration origin_ttl = std::chrono::seconds(300);    ///< PROXY_ORIGIN_SERVER_TTL
+  base::duration stream_ttl = std::chrono::seconds(60);     ///< an owner is kept so long after the last use
+  base::duration play_wait = std::chrono::seconds(10);      ///< what find() waits when told no deadline
+  base::duration claim_wait = std::chrono::seconds(3);      ///< how long a publisher waits for an origin to appear
+  base::duration unstarted_ttl = std::chrono::seconds(10);  ///< a granted claim must start to publish within it
+  base::duration miss_ttl = std::chrono::seconds(1);        ///< a store that knew no owner is not asked again before
   base::duration probe_timeout = std::chrono::milliseconds(300);
   base::duration probe_interval = std::chrono::seconds(2);  ///< of origins that send no heartbeats, or are dead
   base::duration snapshot_interval = std::chrono::milliseconds(100);
   cluster::play_unowned play_unowned = play_unowned::wait;
   size_t origins_max = 1000;
-  size_t streams_max = 100'000;   ///< streams known, owned or waited for
+  /// Streams known, owned or waited for. A small part of both limits is kept for claims: a flood of players cannot lock
+  /// publishers out. Streams merely remembered, and claims granted but not used, make way before anybody is refused.
+  size_t streams_max = 100'000;
   size_t requests_max = 100'000;  ///< claims and finds without an answer yet
   /// PROXY_DEFAULT_BACKEND: an origin that never registers, kept alive by probes.
   std::optional<origin_registration> default_backend;
@@ -139,12 +142,16 @@ class coordinator {
   base::result<void> registration(origin_registration reg, moment at);
 
   /// A publisher wants to start (or to go on elsewhere). Answered with the owner there is while its origin lives, else
-  /// a new owner is placed and claimed. `exclude`: ids of origins that this session could not reach just now.
+  /// a new owner is placed and claimed. `exclude`: ids of origins that this session could not reach just now; they stay
+  /// excluded until they have answered since. `session` names the publisher: when it claims the stream again with
+  /// `exclude`, its claim_wait counts from its first claim. A grant that publish_started() does not follow within
+  /// unstarted_ttl is undone.
   void claim(uint64_t request_id, const stream_key& key, std::string session, std::vector<std::string> exclude,
              moment at);
   /// A player wants the owner. Never writes. Waits until `deadline` (base::never: play_wait from now) for one.
   void find(uint64_t request_id, const stream_key& key, base::time_point deadline, moment at);
-  /// The asker is gone: no reply.
+  /// The asker is gone: no reply. Of a claim, answered or not, what it wrote is undone, unless somebody publishes with
+  /// it, or did. Nothing for a claim whose publish has started.
   void cancel(uint64_t request_id, moment at);
 
   /// The origin agreed to the publish that claim() answered with this epoch: the mapping is renewed until

@@ -8,6 +8,8 @@ namespace {
 
 /// Two proxies that replace each other's claims this often see different origins alive.
 constexpr unsigned claim_tries_max = 8;
+/// One part in so many of each limit is for claims alone.
+constexpr size_t kept_for_claims = 32;
 
 assignment assignment_to(const origin& o, const std::optional<owner_record>& record) {
   assignment a;
@@ -35,12 +37,15 @@ owner_table::owner_table(const coordinator_config& config, registry& origins, st
 
 uint64_t owner_table::random() { return hash64({}, ++random_state_); }
 
-owner_table::stream* owner_table::admit(uint64_t request_id, const stream_key& key, bool is_claim) {
+owner_table::stream* owner_table::admit(uint64_t request_id, const stream_key& key, bool is_claim, moment at) {
+  const auto limit = [&](size_t max) { return is_claim ? max : max - max / kept_for_claims; };
   std::string_view refusal;
-  if (requests_.size() >= config_.requests_max) {
+  if (requests_.size() >= limit(config_.requests_max)) {
     refusal = "too_many_waiters";
-  } else if (streams_.size() >= config_.streams_max && !streams_.contains(key)) {
-    refusal = "too_many_streams";
+  } else if (!streams_.contains(key)) {
+    while (streams_.size() >= limit(config_.streams_max) && evict_one(at)) {
+    }
+    if (streams_.size() >= limit(config_.streams_max)) refusal = "too_many_streams";
   }
   if (!refusal.empty()) {
     base::result<assignment> outcome = base::fail(refusal, "this proxy handles as many as it may");
@@ -51,32 +56,37 @@ owner_table::stream* owner_table::admit(uint64_t request_id, const stream_key& k
     }
     return nullptr;
   }
-  const auto [at, is_new] = streams_.try_emplace(key);
-  stream& s = at->second;
-  if (is_new) {
-    s.key = &at->first;
-    s.name = key.str();
-  }
+  stream& s = stream_of(key);
   request& r = requests_[request_id];
   r.of = &s;
   r.is_claim = is_claim;
   return &s;
 }
 
+owner_table::stream& owner_table::stream_of(const stream_key& key) {
+  const auto [at, is_new] = streams_.try_emplace(key);
+  if (is_new) {
+    at->second.key = &at->first;
+    at->second.name = key.str();
+  }
+  return at->second;
+}
+
 void owner_table::claim(uint64_t request_id, const stream_key& key, std::string session,
                         std::vector<std::string> exclude, moment at) {
-  stream* s = admit(request_id, key, true);
+  stream* s = admit(request_id, key, true, at);
   if (s == nullptr) return;
   request& r = requests_.at(request_id);
   r.session = std::move(session);
   r.exclude = std::move(exclude);
-  r.deadline = at.now + config_.claim_wait;
+  const auto first_deadline = supersede(*s, r.session);
+  r.deadline = !r.exclude.empty() && first_deadline ? *first_deadline : at.now + config_.claim_wait;
   s->claims.push_back(request_id);
   advance(*s, at);
 }
 
 void owner_table::find(uint64_t request_id, const stream_key& key, base::time_point deadline, moment at) {
-  stream* s = admit(request_id, key, false);
+  stream* s = admit(request_id, key, false, at);
   if (s == nullptr) return;
   request& r = requests_.at(request_id);
   r.deadline = deadline == base::never ? at.now + config_.play_wait : deadline;
@@ -85,6 +95,14 @@ void owner_table::find(uint64_t request_id, const stream_key& key, base::time_po
 }
 
 void owner_table::cancel(uint64_t request_id, moment at) {
+  if (const auto granted = granted_.find(request_id); granted != granted_.end()) {
+    stream& s = *granted->second;
+    for (size_t i = 0; i < s.pending.size(); ++i) {
+      if (s.pending[i].request_id == request_id) remove_pending(s, i);
+    }
+    settle(s, at);
+    return;
+  }
   const auto found = requests_.find(request_id);
   if (found == requests_.end()) return;
   const request r = std::move(found->second);
@@ -175,6 +193,7 @@ void owner_table::step_find(stream& s, moment at) {
   ask.what = store_request::kind::find;
   ask.key = *s.key;
   s.op_claim.reset();
+  s.proposed.reset();
   s.op = submit(std::move(ask), op_kind::step);
 }
 
@@ -187,6 +206,7 @@ void owner_table::store_replied(store_reply reply, moment at) {
     renewed(op.key, op.of, reply, at);
     return;
   }
+  if (op.kind == op_kind::drop) return;
   stream& s = streams_.at(op.key);  // a step under way keeps its stream
   s.op = 0;
   step_done(s, reply, at);
@@ -205,7 +225,8 @@ void owner_table::step_done(stream& s, store_reply& reply, moment at) {
     return;
   }
   learn(s, *reply.owner, at);
-  if (!for_claim) return;  // also when the claimant has left: the record it may have written stays for the next
+  if (s.proposed && s.owner && s.owner->epoch == *s.proposed) s.unstarted = s.proposed;
+  if (!for_claim) return;  // also when the claimant has left: what it wrote is for the next in turn, or undone
   const request& r = requests_.at(*s.op_claim);
   if (s.owner && may_keep(s, r)) {
     grant(s, r, *origins_.find_living(s.owner->origin_id), at);
@@ -222,10 +243,13 @@ void owner_table::grant(stream& s, const request& r, const origin& o, moment at)
     out_.push_back(action::log{
         base::log_level::info, "stream_placed", {{"stream", s.name}, {"origin", o.id}, {"session", r.session}}});
   }
-  if (s.counted_on != o.id) origins_.placed(o.id);
-  count_on(s, o.id, at.now + config_.stream_ttl);
+  if (s.counted_on != o.id) {
+    count_on(s, o.id);
+    s.placed_beat = origins_.placed(o.id);
+  }
   s.session = r.session;
   s.claims.pop_front();
+  if (s.publishers == 0) add_pending(s, r, request_id, at);
   answer(request_id, assignment_to(o, s.owner));
 }
 
@@ -247,85 +271,20 @@ void owner_table::learn(stream& s, const std::optional<owner_record>& owner, mom
   if (!owner) {
     s.miss_until = ask_again_at(at);
     s.owner_until = base::time_point::min();
-    if (s.publishers == 0) s.owner.reset();  // else the next renewal heals the store
+    if (s.publishers == 0) {  // else the next renewal heals the store
+      s.owner.reset();
+      s.unstarted.reset();
+    }
     return;
   }
   highest_seen_ = std::max(highest_seen_, owner->epoch.counter);
-  if (s.owner && s.owner->epoch != owner->epoch) stop_publishing(s);
+  if (s.owner && s.owner->epoch != owner->epoch) {
+    stop_publishing(s);
+    s.unstarted.reset();
+  }
   s.owner = owner;
   s.owner_until = ask_again_at(at);
   s.miss_until = base::time_point::min();
-}
-
-void owner_table::publish_started(const stream_key& key, const epoch& e, moment at) {
-  const auto found = streams_.find(key);
-  if (found == streams_.end() || !found->second.owner || found->second.owner->epoch != e)
-    return;  // overtaken by another claim
-  stream& s = found->second;
-  if (s.publishers++ == 0) {
-    ++publishing_;
-    // Spread, so that the publishes of a storm do not come back to the store together for ever.
-    s.renew_at = at.now + config_.stream_ttl / 6 + config_.stream_ttl / 6 * (random() % 1024) / 1024;
-  }
-  count_on(s, s.owner->origin_id, at.now);
-  settle(s, at);
-}
-
-void owner_table::publish_ended(const stream_key& key, const epoch& e, moment at) {
-  const auto found = streams_.find(key);
-  if (found == streams_.end() || !found->second.owner || found->second.owner->epoch != e) return;
-  stream& s = found->second;
-  if (s.publishers == 0 || --s.publishers > 0) return;
-  s.publishers = 1;
-  stop_publishing(s);
-  submit_renewal(s);  // from now on it lives one TTL, for a publisher who comes back
-  s.owner_until = ask_again_at(at);
-  settle(s, at);
-}
-
-void owner_table::stop_publishing(stream& s) {
-  if (s.publishers == 0) return;
-  s.publishers = 0;
-  s.renew_at = base::never;
-  --publishing_;
-  uncount(s);
-}
-
-void owner_table::submit_renewal(stream& s) {
-  store_request ask;
-  ask.what = store_request::kind::renew;
-  ask.key = *s.key;
-  ask.record = s.owner;
-  ask.ttl = config_.stream_ttl;
-  submit(std::move(ask), op_kind::renew);
-}
-
-void owner_table::renewed(const stream_key& key, const epoch& of, store_reply& reply, moment at) {
-  const auto found = streams_.find(key);
-  if (found == streams_.end() || !found->second.owner || found->second.owner->epoch != of) return;
-  stream& s = found->second;
-  if (!reply.owner || !*reply.owner || (*reply.owner)->epoch <= of)
-    return;  // kept, or to be tried again at the next renewal
-  const std::string& by = (*reply.owner)->origin_id;
-  out_.push_back(action::log{
-      base::log_level::warn, "stream_lost", {{"stream", s.name}, {"origin", s.owner->origin_id}, {"by", by}}});
-  learn(s, *reply.owner, at);
-  advance(s, at);
-}
-
-void owner_table::count_on(stream& s, const std::string& origin_id, base::time_point until) {
-  if (s.counted_on != origin_id) {
-    uncount(s);
-    origins_.count_known(origin_id, 1);
-    s.counted_on = origin_id;
-  }
-  s.counted_until = until;
-}
-
-void owner_table::uncount(stream& s) {
-  if (s.counted_on.empty()) return;
-  origins_.count_known(s.counted_on, -1);
-  s.counted_on.clear();
 }
 
 void owner_table::origins_confirmed(const std::vector<std::string>& ids, moment at) {
@@ -393,18 +352,19 @@ base::time_point owner_table::deadline_of(const stream& s) const {
   base::time_point next = s.renew_at;
   if (!s.parked.empty()) next = std::min(next, s.parked.begin()->first);
   if (!s.finds.empty()) next = std::min(next, s.finds.begin()->first);
-  if (s.publishers == 0 && !s.counted_on.empty()) next = std::min(next, s.counted_until);
+  if (!s.pending.empty()) next = std::min(next, s.pending.front().until);
   const bool asks_again = s.op == 0 && !s.finds.empty();
   // What the store said is kept for its own time only if nothing else keeps the stream.
-  const bool is_idle =
-      s.op == 0 && s.finds.empty() && s.claims.empty() && s.parked.empty() && s.publishers == 0 && s.counted_on.empty();
-  if (asks_again || is_idle) next = std::min(next, std::max(s.owner_until, s.miss_until));
+  if (asks_again || s.idle == idleness::remembered) next = std::min(next, std::max(s.owner_until, s.miss_until));
   return next;
 }
 
 void owner_table::settle(stream& s, moment at) {
-  const bool is_needed = s.op != 0 || s.publishers > 0 || !s.claims.empty() || !s.parked.empty() || !s.finds.empty() ||
-                         !s.counted_on.empty() || std::max(s.owner_until, s.miss_until) > at.now;
+  undo_unstarted(s);
+  if (s.publishers == 0 && s.pending.empty()) uncount(s);
+  const bool is_busy = s.op != 0 || s.publishers > 0 || !s.claims.empty() || !s.parked.empty() || !s.finds.empty();
+  file_idle(s, is_busy ? idleness::busy : s.pending.empty() ? idleness::remembered : idleness::unstarted);
+  const bool is_needed = s.idle != idleness::remembered || std::max(s.owner_until, s.miss_until) > at.now;
   if (s.parked.empty() && s.finds.empty()) {
     waiting_.erase(&s);
   } else {
@@ -416,7 +376,9 @@ void owner_table::settle(stream& s, moment at) {
     if (next != base::never) timers_.emplace(next, &s);
     s.timer = next;
   }
-  if (!is_needed) streams_.erase(streams_.find(*s.key));
+  if (is_needed) return;
+  file_idle(s, idleness::busy);
+  streams_.erase(streams_.find(*s.key));
 }
 
 void owner_table::on_timeout(moment at) {
@@ -426,7 +388,7 @@ void owner_table::on_timeout(moment at) {
     due.push_back(s);
   }
   for (stream* s : due) {  // handling one never removes another
-    if (s->publishers == 0 && s->counted_until <= at.now) uncount(*s);
+    expire_pending(*s, at);
     if (s->renew_at <= at.now) {
       submit_renewal(*s);
       s->renew_at = at.now + config_.stream_ttl / 4 + config_.stream_ttl / 12 * (random() % 1024) / 1024;

@@ -28,7 +28,7 @@ uint64_t next_epoch_counter(uint64_t stored, uint64_t highest_seen, uint64_t wal
 struct owner_record {
   std::string origin_id;  ///< `server-service-pid`
   cluster::epoch epoch;
-  std::string proxy_id;     ///< who claimed it
+  std::string proxy_id;     ///< who claimed it, or publishes with it
   uint64_t started_ms = 0;  ///< wall clock of the first claim of this stream; kept when the owner changes
   bool operator==(const owner_record&) const = default;
 };
@@ -39,7 +39,7 @@ struct store_request {
     claim,  ///< write `record` if the store holds none, or the one of epoch `replaces`
     find,   ///< read
     renew,  ///< extend the life of `record`; write it if the store holds none or one of a lower epoch
-    drop,   ///< remove, if the store still holds the epoch of `record`
+    drop,   ///< remove, if the store still holds the epoch of `record`, written by the same proxy
   };
   uint64_t op = 0;  ///< chosen by the caller, returned in the reply
   kind what = kind::find;

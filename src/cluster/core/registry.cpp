@@ -84,6 +84,7 @@ void registry::heartbeat(origin& o, origin_registration reg, base::time_point no
   o.reg = std::move(reg);
   o.heard_at = now;
   o.placed = 0;
+  ++o.beats;
   changed_ = true;
   if (o.health != origin_health::alive) revive(o, "heartbeat");
   o.probe_at = needs_probes(o, now) && !o.probe_out ? now + config_.probe_interval : base::never;
@@ -333,8 +334,17 @@ std::vector<candidate> registry::candidates(base::time_point now) const {
   return found;
 }
 
-void registry::placed(const std::string& id) {
-  if (const auto at = origins_.find(id); at != origins_.end()) ++at->second.placed;
+uint64_t registry::placed(const std::string& id) {
+  const auto at = origins_.find(id);
+  if (at == origins_.end()) return 0;
+  ++at->second.placed;
+  return at->second.beats;
+}
+
+void registry::unplaced(const std::string& id, uint64_t beat) {
+  const auto at = origins_.find(id);
+  // With a later heartbeat the origin itself has said what it holds.
+  if (at != origins_.end() && at->second.beats == beat && at->second.placed > 0) --at->second.placed;
 }
 
 void registry::count_known(const std::string& id, int difference) {

@@ -39,6 +39,7 @@ struct origin {
 
   // Load.
   uint64_t placed = 0;  ///< streams placed by this proxy since the last heartbeat
+  uint64_t beats = 1;   ///< counts its registrations
   uint64_t known = 0;   ///< streams placed or published by this proxy now
 
   /// Streams for placement: what the origin says and what was sent there since, or what this proxy knows if that is
@@ -72,7 +73,9 @@ class registry {
   /// changes.
   std::vector<candidate> candidates(base::time_point now) const;
 
-  void placed(const std::string& id);
+  /// A stream was placed there. Returns what to tell unplaced(), should it be undone.
+  uint64_t placed(const std::string& id);
+  void unplaced(const std::string& id, uint64_t beat);
   void count_known(const std::string& id, int difference);
 
   /// Ids of origins that were added, or are alive again, since the last call.

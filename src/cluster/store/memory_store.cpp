@@ -24,7 +24,7 @@ base::result<std::optional<owner_record>> memory_store::apply(const store_reques
       if (held == nullptr || held->epoch <= request.record->epoch) return write(request, now);
       break;
     case kind::drop:
-      if (held != nullptr && held->epoch == request.record->epoch) {
+      if (held != nullptr && held->epoch == request.record->epoch && held->proxy_id == request.record->proxy_id) {
         expiries_.erase(at->second.expiry);
         records_.erase(at);
         held = nullptr;

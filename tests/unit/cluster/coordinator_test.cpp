@@ -352,13 +352,11 @@ TEST(coordinator, streams_and_requests_are_bounded) {
   c.pass(20s);  // all waits end, all misses are forgotten: no map only grows
   EXPECT_EQ(c->snapshot().waiting, 0u);
   c.add(sluice_at("o1", 1001));
-  for (int i = 100; i < 110; ++i) c.granted(numbered(i));
+  for (int i = 100; i < 110; ++i) c->publish_started(numbered(i), c.granted(numbered(i)).epoch, c.now());
   c.claim(103, numbered(110));
   EXPECT_EQ(c.claim_error(103), "too_many_streams");
-  for (int i = 0; i < 62; ++i) {
-    c.add(sluice_at("o1", 1001));
-    c.pass(1s);
-  }
+  c->publish_ended(numbered(100), c.granted(numbered(100)).epoch, c.now());
+  c.drain();
   EXPECT_EQ(c.granted(numbered(110)).server_id, "o1");
 }
 

@@ -147,6 +147,9 @@ class cluster_harness {
     drain();
   }
 
+  /// Records in the store.
+  size_t stored() const { return store_.size(); }
+
   bool hold_store = false, hold_probes = false;
   std::set<std::string> alive;  // ids of the origins that answer probes
   std::deque<action::probe> probes;

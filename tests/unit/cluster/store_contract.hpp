@@ -90,6 +90,11 @@ TYPED_TEST_P(store_contract, drop_removes_only_its_own_epoch) {
   using kind = store_request::kind;
   this->ask(kind::claim, this->key_, this->record("o1", 5)).value();
   EXPECT_EQ(this->ask(kind::drop, this->key_, this->record("o1", 4)).value(), this->record("o1", 5));
+  owner_record taken_over = this->record("o1", 5);
+  taken_over.proxy_id = "proxy-2";  // whose publisher uses the epoch that proxy-1 claimed
+  EXPECT_EQ(this->ask(kind::renew, this->key_, taken_over).value(), taken_over);
+  EXPECT_EQ(this->ask(kind::drop, this->key_, this->record("o1", 5)).value(), taken_over);
+  EXPECT_EQ(this->ask(kind::renew, this->key_, this->record("o1", 5)).value(), this->record("o1", 5));
   EXPECT_EQ(this->ask(kind::drop, this->key_, this->record("o1", 5)).value(), std::nullopt);
   EXPECT_EQ(this->ask(kind::find, this->key_).value(), std::nullopt);
   EXPECT_EQ(this->ask(kind::drop, this->key_, this->record("o1", 5)).value(), std::nullopt);

@@ -1,0 +1,115 @@
+// The part of owner_table that forgets: claims that came to nothing, and streams that only take room.
+
+#include <utility>
+
+#include "cluster/core/owner_table.hpp"
+
+namespace sluice::cluster {
+namespace {
+
+/// Of one stream; of those above it the oldest are no longer told apart.
+constexpr size_t pending_max = 16;
+constexpr size_t undone_max = 4096;
+
+}  // namespace
+
+void owner_table::count_on(stream& s, const std::string& origin_id) {
+  uncount(s);
+  origins_.count_known(origin_id, 1);
+  s.counted_on = origin_id;
+}
+
+void owner_table::uncount(stream& s) {
+  if (s.counted_on.empty()) return;
+  origins_.count_known(s.counted_on, -1);
+  if (s.placed_beat != 0) origins_.unplaced(s.counted_on, s.placed_beat);
+  s.placed_beat = 0;
+  s.counted_on.clear();
+}
+
+void owner_table::add_pending(stream& s, const request& r, uint64_t request_id, moment at) {
+  if (s.pending.size() >= pending_max) remove_pending(s, 0);
+  s.pending.push_back({request_id, r.session, at.now + config_.unstarted_ttl, r.deadline});
+  granted_.emplace(request_id, &s);
+}
+
+void owner_table::remove_pending(stream& s, size_t index) {
+  granted_.erase(s.pending[index].request_id);
+  s.pending.erase(s.pending.begin() + static_cast<std::ptrdiff_t>(index));
+}
+
+/// A session claims anew: its former claim is over. Returns until when that one would have waited for an origin.
+std::optional<base::time_point> owner_table::supersede(stream& s, const std::string& session) {
+  for (size_t i = 0; i < s.pending.size(); ++i) {
+    if (s.pending[i].session != session) continue;
+    const base::time_point deadline = s.pending[i].deadline;
+    remove_pending(s, i);
+    return deadline;
+  }
+  return std::nullopt;
+}
+
+void owner_table::expire_pending(stream& s, moment at) {
+  while (!s.pending.empty() && s.pending.front().until <= at.now) {
+    remember_undone(s);
+    remove_pending(s, 0);
+  }
+}
+
+void owner_table::remember_undone(const stream& s) {
+  if (!s.owner || !undone_.try_emplace(s.owner->epoch, *s.key, *s.owner).second) return;
+  undone_order_.push_back(s.owner->epoch);
+  if (undone_order_.size() <= undone_max) return;
+  undone_.erase(undone_order_.front());
+  undone_order_.pop_front();
+}
+
+/// The publish of a claim that was given up has started after all: its owner is the owner again, unless there is
+/// another by now.
+owner_table::stream* owner_table::restore_undone(const stream_key& key, const epoch& e) {
+  const auto undone = undone_.find(e);
+  if (undone == undone_.end() || undone->second.first != key) return nullptr;
+  stream& s = stream_of(key);
+  if (s.owner) return nullptr;
+  s.owner = std::move(undone->second.second);
+  undone_.erase(undone);
+  return &s;
+}
+
+/// Drops the record that a claim of this proxy wrote, if all who were granted it have left before they published.
+void owner_table::undo_unstarted(stream& s) {
+  if (!s.unstarted || s.op != 0 || s.publishers > 0 || !s.claims.empty() || !s.pending.empty()) return;
+  store_request ask;
+  ask.what = store_request::kind::drop;
+  ask.key = *s.key;
+  ask.record = s.owner;
+  submit(std::move(ask), op_kind::drop);
+  s.owner.reset();
+  s.owner_until = base::time_point::min();
+  s.unstarted.reset();
+}
+
+void owner_table::file_idle(stream& s, idleness now) {
+  if (s.idle == now) return;
+  if (s.idle != idleness::busy) idle_[static_cast<size_t>(s.idle)].erase(s.idle_at);
+  s.idle = now;
+  if (now == idleness::busy) return;
+  auto& list = idle_[static_cast<size_t>(now)];
+  s.idle_at = list.insert(list.end(), &s);
+}
+
+/// Forgets the stream that has been idle longest, one without claims if there is one; false if all are in use.
+bool owner_table::evict_one(moment at) {
+  for (auto& list : idle_) {
+    if (list.empty()) continue;
+    stream& s = *list.front();
+    if (!s.pending.empty()) remember_undone(s);
+    while (!s.pending.empty()) remove_pending(s, 0);
+    s.owner_until = s.miss_until = base::time_point::min();
+    settle(s, at);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace sluice::cluster
