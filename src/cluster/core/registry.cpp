@@ -150,8 +150,12 @@ void registry::answer(std::vector<uint64_t>& asks, origin_verdict verdict) {
 
 void registry::start_probe(origin& o, base::time_point now) {
   if (o.probe_out) return;
+  send_probe(o, o.reg.api.empty() || o.api_useless ? probe_kind::rtmp_handshake : probe_kind::api_versions, now);
+}
+
+void registry::send_probe(origin& o, probe_kind kind, base::time_point now) {
   o.probe_out = true;
-  o.probing = o.reg.api.empty() || o.api_useless ? probe_kind::rtmp_handshake : probe_kind::api_versions;
+  o.probing = kind;
   // The shell answers within the timeout; should it ever not, nobody may wait for ever.
   o.probe_lost_at = now + 2 * config_.probe_timeout + std::chrono::seconds(1);
   o.probe_at = base::never;
@@ -169,9 +173,10 @@ void registry::probe_result(const std::string& id, bool ok, const std::optional<
   o.probe_out = false;
   o.probe_lost_at = base::never;
 
-  if (!ok && o.probing == probe_kind::api_versions && !o.api_answered) {
-    o.api_useless = true;  // perhaps it only has no API where it says: what counts is whether it speaks RTMP
-    start_probe(o, now);
+  if (!ok && o.probing == probe_kind::api_versions) {
+    // Its API may be full, switched off or never have been where it said: what counts is whether it speaks RTMP.
+    if (!o.api_answered) o.api_useless = true;
+    send_probe(o, probe_kind::rtmp_handshake, now);
     return;
   }
   const bool somebody_else = ok && !o.fabricated && incarnation && *incarnation != o.id;

@@ -91,7 +91,10 @@ class registry {
   void revive(origin& o, std::string_view by);
   void lose(origin& o, base::time_point now);
   origin_map::iterator make_void(origin_map::iterator at, const std::string& by);
+  /// By its API if it has one, unless a probe is out. One that fails there is followed by a handshake: only what the
+  /// API says decides by itself, not its silence.
   void start_probe(origin& o, base::time_point now);
+  void send_probe(origin& o, probe_kind kind, base::time_point now);
   void answer(std::vector<uint64_t>& asks, origin_verdict verdict);
   bool is_silent(const origin& o, base::time_point now) const;
   bool needs_probes(const origin& o, base::time_point now) const;

@@ -175,6 +175,35 @@ TEST(registry, api_probe_falls_back_to_rtmp_until_the_api_has_answered) {
   EXPECT_EQ(c.verdicts.at(1), origin_verdict::alive);
 }
 
+/// An API that has answered once and is silent later (full, switched off) is no death: RTMP decides.
+TEST(registry, a_silent_api_never_decides_alone) {
+  for (const bool rtmp_lives : {true, false}) {
+    cluster_harness c;
+    c.hold_probes = true;
+    auto o1 = origin_at("o1", 1001);
+    o1.api = {{o1.address, 1985}};
+    c.add(o1);
+    auto ask = [&](uint64_t id) {
+      c->origin_closed(id, o1.id(), c.now());
+      c.drain();
+    };
+    ask(1);
+    c.answer_probe(true, o1.id());
+    ask(2);
+    c.answer_probe(false);
+    EXPECT_FALSE(c.verdicts.contains(2));
+    ASSERT_EQ(c.probes.size(), 1u);
+    EXPECT_EQ(c.probes.front().kind, probe_kind::rtmp_handshake);
+    c.answer_probe(rtmp_lives);
+    EXPECT_EQ(c.verdicts.at(2), rtmp_lives ? origin_verdict::alive : origin_verdict::dead);
+    EXPECT_EQ(c.health(o1.id()), rtmp_lives ? origin_health::alive : origin_health::dead);
+    c.probes.clear();
+    c.pass(2s);  // its API is asked again: it has answered once
+    ASSERT_EQ(c.probes.size(), 1u);
+    EXPECT_EQ(c.probes.front().kind, probe_kind::api_versions);
+  }
+}
+
 TEST(registry, verdicts_after_a_close) {
   cluster_harness c;
   c.hold_probes = true;
@@ -190,6 +219,7 @@ TEST(registry, verdicts_after_a_close) {
   c.answer_probe(true, o1.id());
   EXPECT_EQ(c.verdicts.at(1), origin_verdict::alive);
   EXPECT_FALSE(c.verdicts.contains(2));
+  c.answer_probe(false);  // the API, then RTMP
   c.answer_probe(false);
   EXPECT_EQ(c.verdicts.at(2), origin_verdict::dead);
   ask(3);
