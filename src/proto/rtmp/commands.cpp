@@ -8,6 +8,7 @@ namespace {
 const amf0::value no_value;
 /// Fewer than amf0 would take: a value in memory is far larger than its byte in a message.
 constexpr amf0::limits command_limits{.values_max = 1024};
+constexpr size_t command_values_max = 16;  // name, transaction, object and arguments
 }
 
 const amf0::value& command::argument(size_t i) const { return i + 1 < values.size() ? values[i + 1] : no_value; }
@@ -16,16 +17,23 @@ const amf0::value& command::object() const { return values.empty() ? no_value : 
 base::result<command> parse_command(const message& m) {
   auto bytes = m.payload.view();
   if (m.type == command_amf3 && !bytes.empty() && bytes[0] == 0) bytes = bytes.subspan(1);
-  auto values = amf0::decode_all(bytes, command_limits);
-  if (!values) return tl::unexpected(std::move(values.error()));
+  base::byte_reader in(bytes);
+  std::vector<amf0::value> values;
+  while (in.remaining() > 0 && values.size() < command_values_max) {
+    auto v = amf0::decode(in, command_limits);
+    // Other servers read what they need and look no further: what cannot be read behind the essentials is left out.
+    if (!v && values.size() < 2) return tl::unexpected(std::move(v.error()));
+    if (!v) break;
+    values.push_back(std::move(*v));
+  }
   command c;
-  if (values->empty() || !std::holds_alternative<std::string>((*values)[0].get())) {
+  if (values.empty() || !std::holds_alternative<std::string>(values[0].get())) {
     return base::fail("bad_command", "a command message without a name");
   }
-  c.name = std::move(std::get<std::string>((*values)[0].get()));
-  if (values->size() > 1) c.transaction = (*values)[1].number_or(0);
-  if (values->size() > 2) {
-    c.values.assign(std::make_move_iterator(values->begin() + 2), std::make_move_iterator(values->end()));
+  c.name = std::move(std::get<std::string>(values[0].get()));
+  if (values.size() > 1) c.transaction = values[1].number_or(0);
+  if (values.size() > 2) {
+    c.values.assign(std::make_move_iterator(values.begin() + 2), std::make_move_iterator(values.end()));
   }
   return c;
 }

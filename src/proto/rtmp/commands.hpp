@@ -22,7 +22,8 @@ struct command {
   const amf0::value& object() const;
 };
 
-/// Reads a message of type 20, or 17, whose format byte 0 is skipped. Errors: bad_command, and those of amf0::decode.
+/// Reads a message of type 20, or 17, whose format byte 0 is skipped. Values behind the transaction that cannot be
+/// read, and what follows them, are left out. Errors: bad_command, and those of amf0::decode.
 base::result<command> parse_command(const message& m);
 
 std::vector<uint8_t> encode_command(std::string_view name, double transaction, const std::vector<amf0::value>& values);

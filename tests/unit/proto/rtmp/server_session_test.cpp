@@ -397,6 +397,26 @@ TEST_F(server, dots_are_left_to_the_stream_key) {
 
 // ---- malformed commands: faults row 7 ----
 
+TEST_F(server, what_cannot_be_read_behind_the_essentials_of_a_command_is_left_out) {
+  connected();
+  const auto id = stream_created();
+  const auto ask = encode_command("publish", 5, {amf0::value(), "s"});
+  uint32_t transaction = 9;
+  for (const char* tail : {"ff", "02 0009 61", "0000", "03 0001 61", "0a ffffffff", "08 00000000"}) {
+    feed(peer::message(command_amf0, id, 0, ask + sluice::test::hex(tail)));
+    EXPECT_EQ(next<publish_request>().name, "s") << tail;
+    feed(peer::command("closeStream", 0, {amf0::value()}, id));
+    next<stream_closed>();
+    feed(peer::message(command_amf0, 0, 0,
+                       encode_command("getStreamLength", ++transaction, {}) + sluice::test::hex(tail)));
+    EXPECT_EQ(heard(), strings{"_result " + std::to_string(transaction) + " 0"}) << tail;
+  }
+  bytes deep;
+  for (int i = 0; i < 1000; ++i) deep += sluice::test::hex("0a 00000001");
+  feed(peer::message(command_amf0, id, 0, ask + deep));
+  EXPECT_EQ(next<publish_request>().type, "live");
+}
+
 TEST_F(server, malformed_commands_close_the_connection) {
   const auto error_after_connect = [&](const bytes& payload) {
     server_session fresh(config, start, 1);
@@ -407,6 +427,7 @@ TEST_F(server, malformed_commands_close_the_connection) {
   EXPECT_EQ(error_after_connect({}), "bad_command");
   EXPECT_EQ(error_after_connect(sluice::test::hex("00 3ff0000000000000")), "bad_command");
   EXPECT_EQ(error_after_connect(sluice::test::hex("02 0005 6162")), "amf_truncated");
+  EXPECT_EQ(error_after_connect(sluice::test::hex("02 0001 61 00 3ff0")), "amf_truncated");
   EXPECT_EQ(error_after_connect(sluice::test::hex("0a ffffffff")).substr(0, 4), "amf_");
   bytes deep;
   for (int i = 0; i < 10'000; ++i) deep += sluice::test::hex("0a 00000001");
