@@ -18,7 +18,7 @@ class coordinator::impl {
   /// What every input ends with: those who waited for an origin go on, and the snapshot's readers learn that it
   /// changed.
   void after_input(moment at) {
-    if (const auto confirmed = origins_.take_confirmed(); !confirmed.empty()) streams_.origins_confirmed(confirmed, at);
+    if (origins_.take_confirmed()) streams_.origins_confirmed(at);
     const bool changed = origins_.take_changed();
     if (changed || streams_.publishing() != published_) snapshot_due_ = true;
     published_ = streams_.publishing();

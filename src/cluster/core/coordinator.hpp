@@ -61,8 +61,8 @@ struct coordinator_config {
 
 enum class origin_health : uint8_t {
   alive,
-  suspect,  ///< silent or refusing: being probed; picked only if nobody is alive
-  dead,     ///< never picked; comes back by a heartbeat or a good probe
+  suspect,  ///< silent or refusing: being probed; picked only if nobody is alive, and not if it was dead before
+  dead,     ///< never picked; comes back by a good probe or dial, or by a heartbeat if it was those that stopped
 };
 
 enum class origin_verdict : uint8_t { alive, dead, new_incarnation };

@@ -77,12 +77,19 @@ void owner_table::claim(uint64_t request_id, const stream_key& key, std::string 
   stream* s = admit(request_id, key, true, at);
   if (s == nullptr) return;
   request& r = requests_.at(request_id);
+  const bool tried_before = !exclude.empty();
   r.session = std::move(session);
   r.exclude = std::move(exclude);
+  drop_proven(r.exclude);
   const auto first_deadline = supersede(*s, r.session);
-  r.deadline = !r.exclude.empty() && first_deadline ? *first_deadline : at.now + config_.claim_wait;
+  r.deadline = tried_before && first_deadline ? *first_deadline : at.now + config_.claim_wait;
   s->claims.push_back(request_id);
   advance(*s, at);
+}
+
+/// An origin that has answered since it failed is no longer excluded.
+void owner_table::drop_proven(std::vector<std::string>& exclude) const {
+  std::erase_if(exclude, [&](const std::string& id) { return origins_.proven_since_failure(id); });
 }
 
 void owner_table::find(uint64_t request_id, const stream_key& key, base::time_point deadline, moment at) {
@@ -152,7 +159,8 @@ void owner_table::step_claim(stream& s, moment at) {
   ask.key = *s.key;
   s.op_claim = request_id;
   s.proposed.reset();
-  const auto candidates = origins_.candidates(at.now);
+  // Beyond its time a claim that was tried in vain may still go where an origin is known to live, but waits no more.
+  const auto candidates = origins_.candidates(at.now, r.deadline <= at.now);
   if (const auto picked = pick_origin(s.name, candidates, r.exclude)) {
     owner_record record;
     record.origin_id = candidates[*picked].origin_id;
@@ -287,14 +295,13 @@ void owner_table::learn(stream& s, const std::optional<owner_record>& owner, mom
   s.miss_until = base::time_point::min();
 }
 
-void owner_table::origins_confirmed(const std::vector<std::string>& ids, moment at) {
+void owner_table::origins_confirmed(moment at) {
   const std::vector<stream*> waiting(waiting_.begin(), waiting_.end());
   for (stream* s : waiting) {
     for (const auto& [deadline, request_id] : std::exchange(s->parked, {})) {
       request& r = requests_.at(request_id);
       r.tries = 0;
-      std::erase_if(r.exclude,
-                    [&](const std::string& id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); });
+      drop_proven(r.exclude);
       s->claims.push_back(request_id);
     }
     advance(*s, at);

@@ -35,8 +35,8 @@ class owner_table {
   void publish_started(const stream_key& key, const epoch& e, moment at);
   void publish_ended(const stream_key& key, const epoch& e, moment at);
   void store_replied(store_reply reply, moment at);
-  /// These origins were added or are alive again: whoever waits may go on.
-  void origins_confirmed(const std::vector<std::string>& ids, moment at);
+  /// An origin was added, is alive again or has room again: whoever waits may go on.
+  void origins_confirmed(moment at);
   void on_timeout(moment at);
   base::time_point next_deadline() const { return timers_.empty() ? base::never : timers_.begin()->first; }
 
@@ -103,6 +103,7 @@ class owner_table {
   void step_done(stream& s, store_reply& reply, moment at);
   void park(stream& s, uint64_t request_id, moment at);
   void grant(stream& s, const request& r, const origin& o, moment at);
+  void drop_proven(std::vector<std::string>& exclude) const;
   bool may_keep(const stream& s, const request& r) const;
   void learn(stream& s, const std::optional<owner_record>& owner, moment at);
   void stop_publishing(stream& s);

@@ -66,7 +66,7 @@ base::result<void> registry::registration(origin_registration reg, base::time_po
 void registry::add(origin o, base::time_point now) {
   o.id = o.reg.id();
   o.heard_at = now;
-  confirmed_.push_back(o.id);
+  confirmed_ = true;
   changed_ = true;
   log(base::log_level::info, "origin_added", o, o.fabricated ? "default_backend" : "registered");
   origin& added = origins_.insert_or_assign(o.id, std::move(o)).first->second;
@@ -86,7 +86,15 @@ void registry::heartbeat(origin& o, origin_registration reg, base::time_point no
   o.placed = 0;
   ++o.beats;
   changed_ = true;
-  if (o.health != origin_health::alive) revive(o, "heartbeat");
+  // Who was found dead though it may have sent heartbeats all the time, or refuses a dial, proves by an answer that it
+  // serves; who was only silent is back.
+  if (o.health == origin_health::dead && !o.died_silent) {
+    o.health = origin_health::suspect;
+    o.unproven = true;
+    start_probe(o, now);
+  } else if (o.health != origin_health::alive && !o.unproven && (o.died_silent || !o.rtmp_doubted)) {
+    revive(o, "heartbeat");
+  }
   o.probe_at = needs_probes(o, now) && !o.probe_out ? now + config_.probe_interval : base::never;
 }
 
@@ -128,16 +136,26 @@ registry::origin_map::iterator registry::make_void(origin_map::iterator at, cons
 }
 
 void registry::revive(origin& o, std::string_view by) {
-  const bool was_dead = o.health == origin_health::dead;
+  const bool was_dead = o.health == origin_health::dead || o.unproven;
   o.health = origin_health::alive;
-  confirmed_.push_back(o.id);
+  o.unproven = o.rtmp_doubted = o.died_silent = false;
+  confirmed_ = true;
   changed_ = true;
   if (was_dead) log(base::log_level::info, "origin_back", o, by);
 }
 
+/// It has answered to what was sent at `at`.
+void registry::prove(origin& o, base::time_point at, std::string_view by) {
+  o.proven_at = at;
+  o.rtmp_doubted = false;
+  if (o.health != origin_health::alive) revive(o, by);
+}
+
 void registry::lose(origin& o, base::time_point now) {
-  if (o.health != origin_health::dead) log(base::log_level::warn, "origin_dead", o, "no_answer");
+  if (o.health != origin_health::dead && !o.unproven) log(base::log_level::warn, "origin_dead", o, "no_answer");
   o.health = origin_health::dead;
+  o.unproven = false;
+  o.failed_at = now;
   o.probe_at = now + config_.probe_interval;
   changed_ = true;
   answer(o.asks, origin_verdict::dead);
@@ -156,6 +174,7 @@ void registry::start_probe(origin& o, base::time_point now) {
 void registry::send_probe(origin& o, probe_kind kind, base::time_point now) {
   o.probe_out = true;
   o.probing = kind;
+  o.probe_sent_at = now;
   // The shell answers within the timeout; should it ever not, nobody may wait for ever.
   o.probe_lost_at = now + 2 * config_.probe_timeout + std::chrono::seconds(1);
   o.probe_at = base::never;
@@ -194,18 +213,32 @@ void registry::probe_result(const std::string& id, bool ok, const std::optional<
     return;
   }
   if (!ok) {
-    const bool doubted = o.health != origin_health::alive || !o.asks.empty();
-    if (doubted) {
-      lose(o, now);
-    } else {
-      // The first sign of trouble may be a hiccup: dead is who fails twice.
-      o.health = origin_health::suspect;
-      changed_ = true;
-      start_probe(o, now);
-    }
+    probe_failed(o, now);
+  } else {
+    probe_succeeded(o, now);
+  }
+}
+
+void registry::probe_failed(origin& o, base::time_point now) {
+  const bool doubted = o.health != origin_health::alive || !o.asks.empty();
+  if (doubted) {
+    o.died_silent = o.health == origin_health::dead ? o.died_silent : is_silent(o, now) && !o.rtmp_doubted;
+    o.rtmp_doubted = true;
+    lose(o, now);
     return;
   }
-  if (o.probing == probe_kind::api_versions) o.api_answered = true;
+  // The first sign of trouble may be a hiccup: dead is who fails twice.
+  o.rtmp_doubted = true;
+  o.health = origin_health::suspect;
+  changed_ = true;
+  start_probe(o, now);
+}
+
+void registry::probe_succeeded(origin& o, base::time_point now) {
+  if (o.probing == probe_kind::api_versions) {
+    o.api_answered = true;
+    if (o.rtmp_doubted) return send_probe(o, probe_kind::rtmp_handshake, now);
+  }
   if (!o.contested_by.empty()) {
     out_.push_back(action::log{base::log_level::warn,
                                "server_id_twice",
@@ -214,16 +247,20 @@ void registry::probe_result(const std::string& id, bool ok, const std::optional<
                                 {"text", "both answer: they are two origins; was an id file copied?"}}});
     o.contested_by.clear();
   }
-  if (o.health != origin_health::alive) revive(o, "probe");
   answer(o.asks, origin_verdict::alive);
+  if (o.failed_at > o.probe_sent_at) return send_probe(o, probe_kind::rtmp_handshake, now);  // a dial failed meanwhile
+  prove(o, o.probe_sent_at, "probe");
   o.probe_at = needs_probes(o, now) ? now + config_.probe_interval : base::never;
   if (!o.asks_next.empty()) start_probe(o, now);
 }
 
 void registry::dial_failed(const std::string& id, base::time_point now) {
   const auto at = origins_.find(id);
-  if (at == origins_.end() || at->second.health == origin_health::dead) return;
+  if (at == origins_.end()) return;
   origin& o = at->second;
+  o.failed_at = now;
+  o.rtmp_doubted = true;
+  if (o.health == origin_health::dead) return;
   if (o.health == origin_health::alive) {
     o.health = origin_health::suspect;
     changed_ = true;
@@ -232,9 +269,14 @@ void registry::dial_failed(const std::string& id, base::time_point now) {
   start_probe(o, now);
 }
 
-void registry::dial_ok(const std::string& id, base::time_point) {
-  const auto at = origins_.find(id);
-  if (at != origins_.end() && at->second.health != origin_health::alive) revive(at->second, "dial");
+void registry::dial_ok(const std::string& id, base::time_point now) {
+  if (const auto at = origins_.find(id); at != origins_.end()) prove(at->second, now, "dial");
+}
+
+bool registry::proven_since_failure(const std::string& id) const {
+  const origin* o = find(id);
+  return o != nullptr && o->health == origin_health::alive && o->failed_at != base::time_point::min() &&
+         o->proven_at >= o->failed_at;
 }
 
 void registry::ask(uint64_t ask_id, const std::string& id, base::time_point now) {
@@ -317,14 +359,15 @@ const origin* registry::find(const std::string& id) const {
 
 const origin* registry::find_living(const std::string& id) const {
   const origin* o = find(id);
-  return o != nullptr && o->health != origin_health::dead ? o : nullptr;
+  return o != nullptr && o->health != origin_health::dead && !o->unproven ? o : nullptr;
 }
 
-std::vector<candidate> registry::candidates(base::time_point now) const {
+std::vector<candidate> registry::candidates(base::time_point now, bool only_alive) const {
   std::vector<candidate> found;
   for (const origin_health wanted : {origin_health::alive, origin_health::suspect}) {
+    if (only_alive && wanted != origin_health::alive) break;
     for (const auto& [id, o] : origins_) {
-      if (o.health != wanted || is_expired(o, now)) continue;
+      if (o.health != wanted || o.unproven || is_expired(o, now)) continue;
       const bool shadowed = o.fabricated && std::any_of(origins_.begin(), origins_.end(), [&](const auto& other) {
                               return &other.second != &o && other.second.health != origin_health::dead &&
                                      same_address(other.second.reg, o.reg);

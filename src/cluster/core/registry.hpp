@@ -33,9 +33,17 @@ struct origin {
   base::time_point probe_at = base::never;       ///< the next routine probe
   bool api_answered = false;                     ///< its API has answered a probe once
   bool api_useless = false;                      ///< silent or somebody else's: probe by RTMP
-  std::string contested_by;                      ///< a newer incarnation at another address; this probe decides
-  std::vector<uint64_t> asks;                    ///< answered by the probe that is out
-  std::vector<uint64_t> asks_next;               ///< came while it was out: they need a fresh one
+  /// A dial or handshake has failed since RTMP last answered: neither a heartbeat nor its API proves that it serves.
+  bool rtmp_doubted = false;
+  /// It was found dead and has registered since: suspect, but taken for dead until it answers the probe that is out.
+  bool unproven = false;
+  bool died_silent = false;  ///< its heartbeats had stopped before: their return is proof enough
+  base::time_point probe_sent_at = base::time_point::min();
+  base::time_point failed_at = base::time_point::min();  ///< the last failed dial, or death
+  base::time_point proven_at = base::time_point::min();  ///< the last good dial, or start of a good probe
+  std::string contested_by;                              ///< a newer incarnation at another address; this probe decides
+  std::vector<uint64_t> asks;                            ///< answered by the probe that is out
+  std::vector<uint64_t> asks_next;                       ///< came while it was out: they need a fresh one
 
   // Load.
   uint64_t placed = 0;  ///< streams placed by this proxy since the last heartbeat
@@ -66,20 +74,22 @@ class registry {
 
   /// The origin, whatever its health; null if it never was, is void or has expired.
   const origin* find(const std::string& id) const;
-  /// The origin unless it is dead: what may own a stream.
+  /// The origin unless it is dead, or was and has not answered since: what may own a stream.
   const origin* find_living(const std::string& id) const;
   const std::map<std::string, origin>& all() const { return origins_; }
   /// Those that may take a new stream now; if none is alive the suspect ones. Views into the registry, valid until it
   /// changes.
-  std::vector<candidate> candidates(base::time_point now) const;
+  std::vector<candidate> candidates(base::time_point now, bool only_alive = false) const;
+  /// It failed a dial or a probe once, and has answered after that.
+  bool proven_since_failure(const std::string& id) const;
 
   /// A stream was placed there. Returns what to tell unplaced(), should it be undone.
   uint64_t placed(const std::string& id);
   void unplaced(const std::string& id, uint64_t beat);
   void count_known(const std::string& id, int difference);
 
-  /// Ids of origins that were added, or are alive again, since the last call.
-  std::vector<std::string> take_confirmed() { return std::exchange(confirmed_, {}); }
+  /// Whether an origin was added, is alive again or has room again since the last call.
+  bool take_confirmed() { return std::exchange(confirmed_, false); }
   /// True once after anything that a snapshot shows has changed.
   bool take_changed() { return std::exchange(changed_, false); }
 
@@ -89,6 +99,9 @@ class registry {
   void contest_older(const origin& newer, base::time_point now);
   void add(origin o, base::time_point now);
   void revive(origin& o, std::string_view by);
+  void prove(origin& o, base::time_point at, std::string_view by);
+  void probe_succeeded(origin& o, base::time_point now);
+  void probe_failed(origin& o, base::time_point now);
   void lose(origin& o, base::time_point now);
   origin_map::iterator make_void(origin_map::iterator at, const std::string& by);
   /// By its API if it has one, unless a probe is out. One that fails there is followed by a handshake: only what the
@@ -106,7 +119,7 @@ class registry {
   origin_map origins_;
   std::unordered_set<std::string> voided_;
   std::deque<std::string> voided_order_;  // oldest first: the set is bounded
-  std::vector<std::string> confirmed_;
+  bool confirmed_ = false;
   bool changed_ = false;
 };
 

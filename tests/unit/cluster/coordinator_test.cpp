@@ -110,6 +110,69 @@ TEST(coordinator, when_a_dial_fails_the_next_is_tried_at_once) {
   EXPECT_EQ(c.claims.at(1)->origin_id, tried[2]);
 }
 
+TEST(coordinator, an_origin_that_failed_a_dial_stays_excluded_until_it_answers) {
+  cluster_harness c;
+  c.hold_probes = true;
+  const auto o1 = sluice_at("o1", 1001);
+  c.add(o1);
+  const assignment a = c.granted(key_a);
+  c->dial_failed(a.origin_id, c.now());
+  c.claim(1, key_a, "s", {a.origin_id});
+  c.add(o1);
+  EXPECT_EQ(c.claim_error(1), "unanswered");  // a heartbeat says nothing
+  c.answer_probe(true);
+  EXPECT_EQ(c.claim_error(1), "granted");
+  // Also when the answer came while the claim was elsewhere.
+  c.claim(2, key_a, "s", {a.origin_id});
+  EXPECT_EQ(c.claim_error(2), "granted");
+}
+
+/// With one origin that answers probes and no dial, the publisher hears of it after claim_wait, not after that of each
+/// of his tries.
+TEST(coordinator, the_wait_of_a_claim_is_counted_over_all_tries) {
+  cluster_harness c;
+  c.hold_probes = true;
+  const auto o1 = sluice_at("o1", 1001);
+  const auto o2 = sluice_at("o2", 1002);
+  c.add(o1);
+  c.add(o2);
+  std::vector<std::string> failed;
+  for (int i = 0; i < 2; ++i) {
+    const assignment a = c.granted(key_a, "s", failed);
+    c.pass(1s);
+    failed.push_back(a.origin_id);
+    c->dial_failed(a.origin_id, c.now());
+    c.drain();
+  }
+  c.claim(1, key_a, "s", failed);
+  c.pass(900ms);
+  EXPECT_EQ(c.claim_error(1), "unanswered");
+  c.pass(200ms);
+  EXPECT_EQ(c.claim_error(1), "no_origin");
+}
+
+TEST(coordinator, a_claim_whose_time_is_over_only_goes_where_an_origin_lives) {
+  for (const bool lives : {true, false}) {
+    cluster_harness c;
+    c.hold_probes = true;
+    const auto o1 = sluice_at("o1", 1001);
+    const auto o2 = sluice_at("o2", 1002);
+    c.add(o1);
+    c.add(o2);
+    const assignment a = c.granted(key_a);
+    const auto& other = a.origin_id == o1.id() ? o2 : o1;
+    for (int i = 0; i < 4; ++i) {
+      c.pass(1s);
+      c.add(o1);
+      c.add(o2);
+    }
+    c->dial_failed(a.origin_id, c.now());
+    if (!lives) c->dial_failed(other.id(), c.now());
+    c.claim(1, key_a, "s", {a.origin_id});
+    EXPECT_EQ(c.claim_error(1), lives ? "granted" : "no_origin");
+  }
+}
+
 TEST(coordinator, the_publish_of_another_is_not_moved_by_a_failed_dial) {
   cluster_harness c;
   c.add(sluice_at("o1", 1001));

@@ -237,6 +237,63 @@ TEST(registry, verdicts_after_a_close) {
   EXPECT_EQ(c.verdicts.at(5), origin_verdict::new_incarnation);
 }
 
+/// Its RTMP port is wedged, its heartbeats and its API go on: only an answer by RTMP makes it alive.
+TEST(registry, a_heartbeat_does_not_raise_the_dead) {
+  cluster_harness c;
+  c.hold_probes = true;
+  auto o1 = sluice_at("o1", 1001);
+  o1.api = {{o1.address, 1985}};
+  c.add(o1);
+  c->dial_failed(o1.id(), c.now());
+  c.drain();
+  c.add(o1);  // a heartbeat while the probe is out
+  EXPECT_EQ(c.health(o1.id()), origin_health::suspect);
+  c.answer_probe(true, o1.id());  // the API
+  ASSERT_EQ(c.probes.size(), 1u);
+  EXPECT_EQ(c.probes.front().kind, probe_kind::rtmp_handshake);
+  c.answer_probe(false);
+  EXPECT_EQ(c.health(o1.id()), origin_health::dead);
+  for (int beat = 0; beat < 5; ++beat) {
+    c.events.clear();
+    c.pass(1s);
+    c.add(o1);
+    EXPECT_EQ(c.health(o1.id()), origin_health::suspect);
+    c.claim(static_cast<uint64_t>(beat), {"v", "live", std::to_string(beat)});
+    EXPECT_NE(c.claim_error(static_cast<uint64_t>(beat)), "granted");
+    c.answer_probe(true, o1.id());
+    c.answer_probe(false);
+    EXPECT_EQ(c.health(o1.id()), origin_health::dead);
+    EXPECT_TRUE(c.probes.empty());
+    EXPECT_FALSE(c.events.contains("origin_back"));
+    EXPECT_FALSE(c.events.contains("origin_dead"));  // told once
+  }
+  c.claim(100, key_a);
+  c.add(o1);
+  c.answer_probe(true, o1.id());
+  EXPECT_EQ(c.claim_error(100), "unanswered");
+  c.answer_probe(true);
+  EXPECT_EQ(c.health(o1.id()), origin_health::alive);
+  EXPECT_EQ(c.claim_error(100), "granted");
+  EXPECT_TRUE(c.events.contains("origin_back"));
+}
+
+TEST(registry, a_probe_sent_before_a_dial_failed_proves_nothing) {
+  cluster_harness c;
+  c.hold_probes = true;
+  const auto o1 = sluice_at("o1", 1001);
+  c.add(o1);
+  c->origin_closed(1, o1.id(), c.now());
+  c.drain();
+  c.pass(100ms);
+  c->dial_failed(o1.id(), c.now());
+  c.drain();
+  c.answer_probe(true);
+  EXPECT_EQ(c.verdicts.at(1), origin_verdict::alive);
+  EXPECT_EQ(c.health(o1.id()), origin_health::suspect);
+  c.answer_probe(true);
+  EXPECT_EQ(c.health(o1.id()), origin_health::alive);
+}
+
 TEST(registry, a_new_incarnation_answers_those_who_ask) {
   cluster_harness c;
   c.hold_probes = true;
