@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -69,6 +70,10 @@ class send_buffer {
   bool empty() const { return consumed_ == bytes_.size(); }
   size_t size() const { return bytes_.size() - consumed_; }
   void append(bytes_view v) { bytes_.insert(bytes_.end(), v.begin(), v.end()); }
+  /// Puts `v` in front of all that waits (rare: it moves the rest).
+  void prepend(bytes_view v) {
+    bytes_.insert(bytes_.begin() + static_cast<std::ptrdiff_t>(consumed_), v.begin(), v.end());
+  }
   /// The vector to append to, for writers.
   std::vector<uint8_t>& sink() { return bytes_; }
   void consume(size_t count);

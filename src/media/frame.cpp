@@ -7,6 +7,7 @@ namespace sluice::media {
 namespace {
 
 // Header slots: the message type, whether it is configuration or side information (colour, channel layout), the track.
+constexpr size_t header_bytes_max = 16 * 1024;
 constexpr uint32_t side_information = 1u << 16;
 
 void classify_video(frame& f, base::bytes_view body) {
@@ -55,6 +56,8 @@ frame make_frame(rtmp::message msg, uint32_t timestamp, base::time_point now, bo
     if (strip_set_data_frame && script.set_data_frame && format_byte == 0)
       body = body.sub(body.size() - script.message.size());
   }
+  // Headers are kept outside the log, and every newcomer gets them all: none in earnest is this long.
+  if (body.size() > header_bytes_max) f.header = false;
   f.wire = rtmp::wire_message::serialise(std::move(body), f.type, timestamp, chunk_stream_of(f.type), wire_stream_id,
                                          wire_chunk_size);
   return f;

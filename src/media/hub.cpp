@@ -13,6 +13,9 @@ constexpr size_t headers_max = 16;
 constexpr base::duration mark_interval = std::chrono::seconds(1);
 constexpr base::duration keyframe_patience = std::chrono::seconds(10);
 
+// What a frame holds in memory: its bytes, its place in the log, and its block's overhead.
+size_t cost(const frame& f) { return f.wire.size() + sizeof(frame) + 64; }
+
 uint32_t to_ms(base::duration d) {
   return static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(d).count());
 }
@@ -88,7 +91,7 @@ void hub::adopt_headers(std::shared_ptr<const header_set> headers) { headers_ = 
 void hub::push(frame f) {
   if (f.header) note_header(f);
   note_join(f, end());
-  bytes_ += f.wire.size();
+  bytes_ += cost(f);
   frames_.push_back(std::move(f));
   // The bound holds at all times, not only after a flush: a source that outruns the driver must not grow the log.
   while (bytes_ > limits_.bytes_max && frames_.size() > 1) {
@@ -188,7 +191,7 @@ bool hub::drop_oldest_group() {
 }
 
 void hub::pop_front() {
-  bytes_ -= frames_.front().wire.size();
+  bytes_ -= cost(frames_.front());
   frames_.pop_front();
   ++first_;
   if (flushed_ < first_) flushed_ = first_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 namespace sluice::media {
 namespace {
@@ -17,10 +18,10 @@ void append_whole(const rtmp::wire_message& wire, base::send_buffer& out) {
 }
 
 // A header stands at the time of the frame that follows it, not at the time at which it was first sent.
-void append_header(const frame& header, uint32_t timestamp, base::send_buffer& out) {
+void append_header(const frame& header, uint32_t timestamp, uint32_t stream_id, base::send_buffer& out) {
   append_whole(
       rtmp::wire_message::serialise(base::slice::copy_of(header.body().view(), rtmp::message_headroom), header.type,
-                                    timestamp, chunk_stream_of(header.type), wire_stream_id, wire_chunk_size),
+                                    timestamp, chunk_stream_of(header.type), stream_id, wire_chunk_size),
       out);
 }
 
@@ -77,7 +78,7 @@ void reader::prepare(base::send_buffer& prelude) {
   if (!at_boundary()) return;
   catch_up();
   if (!joined() || !due_headers_) return;
-  for (const auto& header : *due_headers_) append_header(header, due_timestamp_, prelude);
+  for (const auto& header : *due_headers_) append_header(header, due_timestamp_, stream_id_, prelude);
   sent_headers_ = std::exchange(due_headers_, nullptr);
 }
 
@@ -90,18 +91,43 @@ bool reader::skipped(const frame& f) const {
 
 // gather() and consume() walk the same frames by the same rule; `needs_key` is the one thing that changes on the way.
 static bool passes(const frame& f, bool skipped, bool& needs_key) {
+  if (f.header) return true;  // what comes after a pause cannot be decoded without
   if (skipped) return false;
   if (f.type != rtmp::video || !needs_key) return true;
   if (f.keyframe) needs_key = false;
-  return f.keyframe || f.header;
+  return f.keyframe;
+}
+
+size_t reader::gather_wire(const rtmp::wire_message& wire, size_t offset, std::span<iovec> out, size_t count,
+                           size_t* taken) {
+  // RTMP 1.0 §5.3.1.2.1: bytes 8 to 11 of a type 0 header with a one-byte basic header are the message stream id,
+  // little-endian.
+  constexpr size_t id_at = 8;
+  patched_header header;
+  if (stream_id_ == wire_stream_id || offset >= header.size()) return wire.gather(offset, out, count, taken);
+  *taken = 0;
+  if (count + 1 >= out.size()) return count;
+  const size_t end = wire.gather(offset, out, count + 1, taken);
+  const size_t patched = header.size() - offset;
+  iovec& whole = out[count + 1];
+  std::memcpy(header.data() + offset, whole.iov_base, patched);
+  for (size_t i = 0; i < 4; ++i) header[id_at + i] = static_cast<uint8_t>(stream_id_ >> (8 * i));
+  patched_->push_back(header);
+  out[count] = {patched_->back().data() + offset, patched};
+  whole = {static_cast<uint8_t*>(whole.iov_base) + patched, whole.iov_len - patched};
+  return end;
 }
 
 size_t reader::gather(std::span<iovec> out, size_t* bytes, bool rest_only) {
   size_t count = 0;
   *bytes = 0;
+  if (stream_id_ != wire_stream_id) {
+    patched_ = std::make_unique<std::vector<patched_header>>();
+    patched_->reserve(out.size());  // the parts point into it
+  }
   const auto add = [&](const rtmp::wire_message& wire, size_t offset) {
     size_t taken = 0;
-    count = wire.gather(offset, out, count, &taken);
+    count = gather_wire(wire, offset, out, count, &taken);
     *bytes += taken;
     return offset + taken == wire.size();
   };
@@ -147,6 +173,21 @@ void reader::consume(size_t bytes) {
     }
     bytes -= f.wire.size();
   }
+}
+
+std::vector<uint8_t> reader::rest() {
+  std::vector<uint8_t> bytes;
+  std::array<iovec, 64> parts;
+  while (offset_ > 0) {
+    size_t taken = 0;
+    const size_t count = gather(parts, &taken, true);
+    for (size_t i = 0; i < count; ++i) {
+      const auto* part = static_cast<const uint8_t*>(parts[i].iov_base);
+      bytes.insert(bytes.end(), part, part + parts[i].iov_len);
+    }
+    consume(taken);
+  }
+  return bytes;
 }
 
 bool reader::has_pending() const {

@@ -2,9 +2,11 @@
 
 #include <sys/uio.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/bytes.hpp"
 #include "media/hub.hpp"
@@ -35,11 +37,17 @@ class reader {
   reader(const reader&) = delete;
   reader& operator=(const reader&) = delete;
 
+  /// The message stream of the receiver, if it is not the one that wire forms carry (then each message costs a patched
+  /// header).
+  void set_stream_id(uint32_t id) { stream_id_ = id; }
   /// Appends to `prelude` the headers that must go out first, if any are due; call before gather() while at_boundary().
   void prepare(base::send_buffer& prelude);
   /// Parts to send next, and their bytes in *bytes. 0 when there is nothing. With `rest_only` no more than the rest of
   /// a message that is half sent: something else waits to be written.
   size_t gather(std::span<iovec> out, size_t* bytes, bool rest_only = false);
+  /// Takes out what is left of a message that is half sent: its receiver needs it before anything else, even when this
+  /// reader goes.
+  std::vector<uint8_t> rest();
   /// `bytes` of what gather() returned were sent.
   void consume(size_t bytes);
   /// False while a message is half sent: nothing else may be written to the connection before its rest.
@@ -67,9 +75,11 @@ class reader {
 
  private:
   friend class hub;
+  using patched_header = std::array<uint8_t, 12>;
   bool joined();
   void catch_up();
   bool skipped(const frame& f) const;
+  size_t gather_wire(const rtmp::wire_message& wire, size_t offset, std::span<iovec> out, size_t count, size_t* taken);
 
   hub& hub_;
   reader_owner& owner_;
@@ -83,7 +93,9 @@ class reader {
   uint32_t due_timestamp_ = 0;
   uint64_t dropped_ = 0;
   uint32_t drops_ = 0;
-  bool waiting_ = true;  // for a join point
+  uint32_t stream_id_ = wire_stream_id;
+  std::unique_ptr<std::vector<patched_header>> patched_;  // of the last gather(), for another stream id
+  bool waiting_ = true;                                   // for a join point
   bool audio_ = true, video_ = true, paused_ = false, video_needs_key_ = false;
 };
 

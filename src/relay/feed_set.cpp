@@ -162,7 +162,9 @@ void feed_set::drop(const cluster::stream_key& key) {
   const auto found = feeds_.find(key);
   if (found == feeds_.end() || !found->second->unused()) return;
   // Deferred: this may be called by the feed itself.
-  shard_.loop.defer([gone = std::shared_ptr<feed>(std::move(found->second))] {});
+  const feed* gone = found->second.get();
+  shard_.keep(std::move(found->second));
+  shard_.release(gone);
   feeds_.erase(found);
 }
 

@@ -9,7 +9,9 @@ play_relay::play_relay(shard_context& shard, feed_set& feeds, servers::connectio
       client_(client),
       ask_(std::make_shared<const client_ask>(std::move(ask))),
       stream_(ask_->address.key.str()),
-      stream_id_(stream_id) {
+      stream_id_(stream_id) {}
+
+void play_relay::start() {
   feed* there = shard_.config.mode == relay_mode::per_viewer ? nullptr : feeds_.find(ask_->address.key);
   if (there) {
     join(*there);
@@ -65,7 +67,7 @@ void play_relay::on_feed_started(feed& f) {
   if (!own_) ask_.reset();  // a shared feed holds the one that it uses
   client_.session().accept_play(stream_id_);
   client_.session_started("play", stream_, f.origin());
-  client_.start_playing(f.hub(), own_ ? media::reader_start::oldest : media::reader_start::keyframe);
+  client_.start_playing(f.hub(), stream_id_, own_ ? media::reader_start::oldest : media::reader_start::keyframe);
   client_.flush();
 }
 

@@ -14,6 +14,8 @@ class play_relay final : public feed_viewer {
  public:
   play_relay(shard_context& shard, feed_set& feeds, servers::connection& client, client_ask ask, uint32_t stream_id);
 
+  /// Begins; the client may be gone when it returns.
+  void start();
   /// The client is gone or plays no more. Nothing is heard from this relay afterwards; destroy it when nothing of it
   /// can be on the stack.
   void stop();

@@ -14,7 +14,6 @@ publish_relay::publish_relay(shard_context& shard, servers::connection& client, 
       hub_(shard.config.retention_hub, shard.prompt_flusher),
       finish_timer_(shard.loop, [this] { finished(); }) {
   hub_.begin_source(shard_.loop.now());
-  claim();
 }
 
 publish_relay::~publish_relay() {
@@ -29,10 +28,10 @@ void publish_relay::account(size_t bytes) {
   accounted_ = bytes;
 }
 
-void publish_relay::stop(std::shared_ptr<publish_relay> self) {
+void publish_relay::stop() {
   alive_.reset();
   stopping_ = true;
-  self_ = std::move(self);
+  if (claiming_ != 0) shard_.control.cancel(claiming_);
   if (std::exchange(running_, false)) {
     shard_.control.publish_ended(ask_.address.key, to_.epoch);
     if (upstream_) {
@@ -47,18 +46,20 @@ void publish_relay::stop(std::shared_ptr<publish_relay> self) {
 
 void publish_relay::finished() {
   finish_timer_.cancel();
-  shard_.loop.defer([gone = std::exchange(self_, nullptr)] {});
+  shard_.release(this);
 }
 
 void publish_relay::claim() {
-  shard_.control.claim(shard_.loop, ask_.address.key, ask_.session, failed_,
-                       [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> found) {
-                         if (alive.expired()) return;
-                         if (!found)
-                           return refuse("NetStream.Publish.Denied", found.error().reason, found.error().text);
-                         to_ = std::move(*found);
-                         dial();
-                       });
+  claiming_ =
+      shard_.control.claim(shard_.loop, ask_.address.key, ask_.session, failed_,
+                           [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> found) {
+                             if (alive.expired()) return;
+                             claiming_ = 0;
+                             if (!found)
+                               return refuse("NetStream.Publish.Denied", found.error().reason, found.error().text);
+                             to_ = std::move(*found);
+                             dial();
+                           });
 }
 
 void publish_relay::dial() {
@@ -75,6 +76,7 @@ void publish_relay::try_next() {
 }
 
 void publish_relay::on_started() {
+  if (stopping_) return;
   running_ = true;
   shard_.control.dial_ok(to_.origin_id);
   shard_.control.publish_started(ask_.address.key, to_.epoch);
@@ -88,10 +90,12 @@ void publish_relay::on_client_media(rtmp::message msg) { hub_.append(std::move(m
 
 void publish_relay::on_client_batch_end() {
   if (hub_.bytes() != accounted_) account(hub_.bytes());
-  if (const auto* budget = shard_.config.retention) {
-    while (budget->used.load(std::memory_order_relaxed) > budget->bytes_max && hub_.drop_oldest_group())
-      account(hub_.bytes());
-  }
+  const auto* budget = shard_.config.retention;
+  const auto too_much = [&] {
+    return hub_.bytes() > shard_.config.retention_bytes_max ||
+           (budget && budget->used.load(std::memory_order_relaxed) > budget->bytes_max);
+  };
+  while (too_much() && hub_.drop_oldest_group()) account(hub_.bytes());
   if (upstream_ && upstream_->blocked() && upstream_->backlog() > shard_.config.backlog_max)
     client_.pause_reading(true);
 }
@@ -108,6 +112,7 @@ void publish_relay::on_refused(const rtmp::client_status& status) {
 }
 
 void publish_relay::on_undialled(const base::error& e) {
+  if (stopping_) return;
   if (e.reason == "no_descriptors") return refuse("NetStream.Publish.Denied", e.reason, e.text);
   shard_.control.dial_failed(to_.origin_id);
   try_next();
@@ -122,8 +127,9 @@ void publish_relay::on_lost(bool started, std::string_view reason) {
         if (alive.expired()) return;
         const bool lives = verdict == cluster::origin_verdict::alive;
         if (!started && !lives) return try_next();
-        // A close is not a death: stock servers refuse and kick by closing. The client learns it as a status.
-        if (!started)
+        // A close is not a death: stock servers refuse and kick by closing, SRS even after Publish.Start. The client
+        // learns it as a status.
+        if (!started || (lives && hub_.end() == 0))
           return refuse("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
         client_.session().send_status(stream_id_, "error", "NetStream.Publish.Failed",
                                       lives ? "The origin server ended the publish." : "The origin server is gone.");

@@ -20,11 +20,11 @@ class publish_relay final : public upstream_events {
   publish_relay(shard_context& shard, servers::connection& client, client_ask ask, uint32_t stream_id);
   ~publish_relay();
 
-  /// The client is gone or publishes no more: nothing more is heard from this relay. It keeps itself, through `self`,
-  /// until the origin has what the client sent, for a few seconds at most; destroy it only when nothing of it can be on
-  /// the stack.
-  void stop(std::shared_ptr<publish_relay> self);
+  /// The client is gone or publishes no more: nothing more is heard from this relay. The shard keeps it
+  /// (shard_context::keep) until it says that the origin has what the client sent, after a few seconds at most.
+  void stop();
 
+  void start() { claim(); }
   void on_client_media(rtmp::message msg);
   /// The upstream is behind: stop reading the client, so that nothing is lost.
   void on_client_batch_end();
@@ -55,10 +55,10 @@ class publish_relay final : public upstream_events {
   std::unique_ptr<upstream> upstream_;
   size_t accounted_ = 0;  // bytes of hub_ that the budget knows of
   uint64_t evictions_ = 0;
+  uint64_t claiming_ = 0;  // the question under way, or 0
   bool running_ = false;
   bool stopping_ = false;
   runtime::timer finish_timer_;
-  std::shared_ptr<publish_relay> self_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "base/log.hpp"
@@ -38,6 +40,7 @@ struct relay_config {
   media::hub_limits private_hub;          ///< of a per-viewer relay
   media::hub_limits retention_hub;        ///< of a publisher
   retention_budget* retention = nullptr;  ///< outlives the shards
+  size_t retention_bytes_max = 8u << 20;  ///< per stream: over it the oldest GOP goes, once the origin has it
   base::duration play_wait = std::chrono::seconds(10);
   base::duration recover_wait = std::chrono::seconds(30);  ///< of viewers whose origin is gone
   base::duration linger = std::chrono::seconds(3);         ///< a pull without viewers is kept so long
@@ -71,6 +74,14 @@ struct shard_context {
   upstream_metrics upstream_cells;
   retention_metrics retention_cells;
   const std::vector<feed_set*>& all;  ///< of every shard, by index
+
+  /// What has ended but may still be on the stack, or has something left to do: destroyed by release(), or when the
+  /// shard stops.
+  std::unordered_map<const void*, std::shared_ptr<void>> ending{};
+  void keep(std::shared_ptr<void> object) { ending.emplace(object.get(), std::move(object)); }
+  void release(const void* object) {
+    loop.defer([this, object] { ending.erase(object); });
+  }
 };
 
 }  // namespace sluice::relay

@@ -64,6 +64,8 @@ void upstream::dial_next() {
   connector_ = std::make_unique<runtime::tcp_connector>(
       loop_, remote_, config_.dial_timeout, [this](base::result<runtime::tcp_stream> stream) {
         if (stream) return on_connected(std::move(*stream));
+        // Our own lack says nothing of the origin.
+        if (stream.error().reason == "resources") stream.error().reason = "no_descriptors";
         if (next_endpoint_ < endpoints_.size()) {
           // The connector whose callback this is must outlive it.
           loop_.defer([this, alive = std::weak_ptr<bool>(alive_)] {
@@ -149,6 +151,7 @@ void upstream::handle_events() {
 
 void upstream::push(media::hub& h) {
   reader_ = std::make_unique<media::reader>(h, *this, media::reader_start::oldest);
+  reader_->set_stream_id(session_->stream_id());
   if (!blocked_) flush();
 }
 

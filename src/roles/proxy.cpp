@@ -87,7 +87,9 @@ relay::relay_config relays_of(const proxy_config& c, runtime::descriptor_budget&
   r.private_hub.bytes_max = private_hub_bytes;
   r.retention_hub.strip_set_data_frame = false;
   r.retention_hub.retain = c.retention;
-  r.retention_hub.bytes_max = c.retention_bytes;
+  r.retention_bytes_max = c.retention_bytes;
+  r.retention_hub.bytes_max =
+      c.retention_bytes + r.backlog_max + 2 * c.message_bytes_max;  // unsent media is not retention
   r.retention_hub.lag_max = std::chrono::hours(1);  // the publisher is stopped before its origin would miss anything
   return r;
 }
@@ -282,7 +284,10 @@ class proxy {
       shards_[s.index()]->server.stop_listening();
       shards_[s.index()]->server.close_all("shutdown");
     });
-    threads_.run_on_all([this](runtime::shard& s) { shards_[s.index()]->feeds.clear(); });
+    threads_.run_on_all([this](runtime::shard& s) {
+      shards_[s.index()]->context.ending.clear();
+      shards_[s.index()]->feeds.clear();
+    });
     threads_.run_on_all([](runtime::shard&) {});
     threads_.stop();
     shards_.clear();
@@ -306,8 +311,16 @@ class proxy {
     on_drain_check();
   }
 
+  bool all_done() {
+    std::atomic<size_t> left{0};
+    threads_.run_on_all([&](runtime::shard& s) {
+      left += shards_[s.index()]->server.sessions() + shards_[s.index()]->context.ending.size();
+    });
+    return left == 0;
+  }
+
   void on_drain_check() {
-    if (sessions() == 0 || control_.now() >= give_up_at_) return control_.stop();
+    if (all_done() || control_.now() >= give_up_at_) return control_.stop();
     drain_timer_.arm_after(drain_check);
   }
 

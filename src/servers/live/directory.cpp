@@ -51,6 +51,7 @@ void directory::unpublish(live_stream& s, live_publisher& p) {
   if (s.publisher_ != &p) return;
   s.publisher_ = nullptr;
   s.hub.end_source();
+  for (auto& w : s.players_) w.until = loop_.now() + limits_.publisher_wait;
   set_published(published_ - 1);
   settle(s);
 }
@@ -58,13 +59,13 @@ void directory::unpublish(live_stream& s, live_publisher& p) {
 base::result<live_stream*> directory::play(const cluster::stream_key& key, live_player& p) {
   auto opened = open(key);
   if (!opened) return opened;
-  (*opened)->players_.push_back(&p);
+  (*opened)->players_.push_back({&p, loop_.now() + limits_.publisher_wait});
   settle(**opened);
   return opened;
 }
 
 void directory::stop(live_stream& s, live_player& p) {
-  std::erase(s.players_, &p);
+  std::erase_if(s.players_, [&](const auto& w) { return w.player == &p; });
   settle(s);
 }
 
@@ -72,7 +73,7 @@ void directory::stop(live_stream& s, live_player& p) {
 void directory::settle(live_stream& s) {
   if (s.publisher_) return;
   if (!s.players_.empty()) {
-    if (!s.wait_.armed()) s.wait_.arm_after(limits_.publisher_wait);
+    s.wait_.arm_at(s.players_.front().until);  // they are in the order of their deadlines
     return;
   }
   forget_(s.hub);
@@ -84,8 +85,11 @@ void directory::settle(live_stream& s) {
 void directory::on_wait_over(const cluster::stream_key& key) {
   const auto found = streams_.find(key);
   if (found == streams_.end() || found->second->publisher_) return;
-  // Each leaves through stop(), the last one takes the stream with it.
-  for (live_player* p : std::vector<live_player*>(found->second->players_)) p->on_no_publisher();
+  std::vector<live_player*> over;
+  for (const auto& w : found->second->players_)
+    if (w.until <= loop_.now()) over.push_back(w.player);
+  // Each leaves through stop(), which arms the timer for the next; the last one takes the stream with it.
+  for (live_player* p : over) p->on_no_publisher();
 }
 
 void directory::set_published(size_t count) {

@@ -63,7 +63,11 @@ class live_stream {
   friend class directory;
   cluster::stream_key key_;
   live_publisher* publisher_ = nullptr;
-  std::vector<live_player*> players_;
+  struct waiting_player {
+    live_player* player;
+    base::time_point until;  ///< when it is told, if nobody publishes by then
+  };
+  std::vector<waiting_player> players_;
   runtime::timer wait_;
 };
 

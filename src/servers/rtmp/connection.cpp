@@ -77,7 +77,8 @@ void connection::read_some() {
     bytes_in_ += got.bytes;
     server_.bytes_in_cell_.add(static_cast<int64_t>(got.bytes));
     if (phase_ == phase::preamble || phase_ == phase::open) feed({loop().read_buffer(), got.bytes});
-    // A short read has emptied the socket, and the next bytes bring a new edge; a FIN that came with these bytes brings none.
+    // A short read has emptied the socket, and the next bytes bring a new edge; a FIN that came with these bytes brings
+    // none.
     if (got.bytes < runtime::loop::read_buffer_size && !hangup_) return;
   }
   if (phase_ != phase::closed) server_.read_later(*this);
@@ -86,11 +87,11 @@ void connection::read_some() {
 base::result<size_t> connection::take_preamble(base::bytes_view bytes) {
   constexpr uint8_t proxy_v1 = 'P', proxy_v2 = '\r';
   if (bytes.front() == address_prefix::marker) {
-    if (!trusted_) return base::fail("untrusted_address_prefix", "the peer is not in the trusted networks");
     auto prefix = address_prefix::parse(bytes);
     if (!prefix) return tl::unexpected(prefix.error());
     if (!*prefix) return size_t{0};
-    peer_ = {(*prefix)->address, 0};
+    // Proxies of other hosts send it unasked; only trusted ones are believed.
+    if (trusted_) peer_ = {(*prefix)->address, 0};
     return (*prefix)->consumed;
   }
   if (server_.limits().proxy_protocol && (bytes.front() == proxy_v1 || bytes.front() == proxy_v2)) {
@@ -143,7 +144,7 @@ void connection::handle_events() {
     void operator()(rtmp::publish_request& e) { c.handler_->on_publish(std::move(e)); }
     void operator()(rtmp::play_request& e) { c.handler_->on_play(std::move(e)); }
     void operator()(rtmp::media_message& e) { c.handler_->on_media(std::move(e.msg)); }
-    void operator()(rtmp::stream_closed&) { c.handler_->on_stream_closed(); }
+    void operator()(rtmp::stream_closed& e) { c.handler_->on_stream_closed(e.stream_id); }
     void operator()(rtmp::pause_request& e) {
       if (!c.reader_) return;
       c.reader_->pause(e.pause);
@@ -212,17 +213,17 @@ void connection::on_deadline() {
   if (phase_ == phase::open || phase_ == phase::preamble) rearm();
 }
 
-void connection::start_playing(media::hub& h, media::reader_start start) {
+void connection::start_playing(media::hub& h, uint32_t stream_id, media::reader_start start) {
   reader_ = std::make_unique<media::reader>(h, *this, start);
+  reader_->set_stream_id(stream_id);
 }
 
 void connection::stop_playing() {
   if (!reader_) return;
   server_.dropped_cell_.add(static_cast<int64_t>(reader_->dropped()));
-  // A message that is half sent cannot be left so: the stream's next user would read its rest as chunk headers.
-  const bool half_sent = !reader_->at_boundary();
+  // A message that is half sent is completed, or the client would read what comes next as the rest of it.
+  if (!reader_->at_boundary()) session_.output().prepend(reader_->rest());
   reader_.reset();
-  if (half_sent) close("stopped_in_message");
 }
 
 void connection::pause_reading(bool on) {
@@ -239,6 +240,7 @@ void connection::session_started(std::string_view kind, std::string_view stream,
   stream_name_ = stream;
   origin_ = origin;
   started_ = loop().now();
+  rearm();  // the session has new deadlines
   server_.log().info("session_start", {{"session", id_},
                                        {"proto", "rtmp"},
                                        {"kind", kind},
@@ -284,11 +286,7 @@ void connection::close_after_flush(std::string_view reason) {
   if (phase_ != phase::preamble && phase_ != phase::open) return;
   close_reason_ = reason;
   session_ended(reason);
-  if (reader_) {
-    const bool half_sent = !reader_->at_boundary();
-    stop_playing();
-    if (half_sent) return;
-  }
+  stop_playing();
   phase_ = phase::flushing;
   timer_.arm_after(flush_time_max);
   flush();

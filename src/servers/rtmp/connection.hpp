@@ -34,7 +34,7 @@ class client_handler {
   /// It has taken all that waited.
   virtual void on_drained() {}
   /// The client ended its publish or play but keeps the connection.
-  virtual void on_stream_closed() = 0;
+  virtual void on_stream_closed(uint32_t stream_id) = 0;
   /// The connection is going away; nothing may be sent any more.
   virtual void on_closed() = 0;
 };
@@ -63,8 +63,8 @@ class connection final : public runtime::io_handler, public media::reader_owner 
   /// Counts and logs a refusal.
   void session_refused(std::string_view reason, std::string_view stream, std::string_view text);
 
-  /// Feeds the client from `h`. At most one hub at a time.
-  void start_playing(media::hub& h, media::reader_start start = media::reader_start::keyframe);
+  /// Feeds the client's message stream from `h`. At most one hub at a time.
+  void start_playing(media::hub& h, uint32_t stream_id, media::reader_start start = media::reader_start::keyframe);
   void stop_playing();
   media::reader* player() { return reader_.get(); }
 

@@ -59,17 +59,17 @@ class origin_handler final : public client_handler, live_publisher, live_player 
     publishing_ = false;
     client_.session().accept_play(stream_id_);
     client_.session_started("play", stream_->name, {});
-    client_.start_playing(stream_->hub);
+    client_.start_playing(stream_->hub, stream_id_);
   }
 
   void on_media(rtmp::message msg) override {
-    if (!stream_ || !publishing_) return;
+    if (!stream_ || !publishing_ || msg.stream_id != stream_id_) return;
     last_message_ = client_.loop().now();
     stream_->hub.append(std::move(msg), last_message_);
   }
 
-  void on_stream_closed() override {
-    if (!stream_) return;
+  void on_stream_closed(uint32_t stream_id) override {
+    if (!stream_ || stream_id != stream_id_) return;
     client_.session_ended("stream_closed");
     leave();
   }

@@ -22,9 +22,9 @@ struct server_limits {
   size_t sessions_max = SIZE_MAX;                     ///< of this server
   runtime::descriptor_budget* descriptors = nullptr;  ///< shared by the process; outlives the server
   base::duration player_stall = std::chrono::seconds(20);
-  bool proxy_protocol = false;            ///< accept PROXY protocol from trusted peers
-  std::vector<base::network> trusted;     ///< whose address prefix, PROXY header and `sluice` fields are believed
-  size_t control_bytes_max = 256 * 1024;  ///< of output that is not media, per connection
+  bool proxy_protocol = false;             ///< accept PROXY protocol from trusted peers
+  std::vector<base::network> trusted;      ///< whose address prefix, PROXY header and `sluice` fields are believed
+  size_t control_bytes_max = 1024 * 1024;  ///< of output that is not media, per connection
 };
 
 /// One loop's RTMP listener and its connections.

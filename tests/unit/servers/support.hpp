@@ -33,7 +33,7 @@ using std::chrono::seconds;
 inline base::endpoint any_port() { return {base::ip_address::v4({127, 0, 0, 1}), 0}; }
 
 /// Runs the loop until `done` holds; false, and a failure, if that takes longer than `limit`.
-inline bool run_until(runtime::loop& l, const std::function<bool()>& done, base::duration limit = seconds(20)) {
+inline bool run_until(runtime::loop& l, const std::function<bool()>& done, base::duration limit = seconds(10)) {
   const auto deadline = runtime::loop::monotonic_now() + limit;
   bool held = false;
   std::function<void()> look;
