@@ -22,7 +22,8 @@ struct session_config {
   uint32_t chunk_size_out = 60000;
   uint32_t window_ack_size = 2'500'000;
   uint32_t peer_bandwidth = 2'500'000;
-  uint32_t name_bytes_max = 2048;  ///< of app, tcUrl, stream name
+  /// Of app, tcUrl and stream name: what a stream key takes (a query of 8,192, with tokens) and a path before it.
+  uint32_t name_bytes_max = 8192 + 1024;
   base::duration handshake_timeout = std::chrono::seconds(5);
   base::duration command_timeout = std::chrono::seconds(10);  ///< from handshake to publish or play
   base::duration publisher_idle_timeout = std::chrono::seconds(30);

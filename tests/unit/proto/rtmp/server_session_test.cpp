@@ -352,7 +352,7 @@ TEST_F(server, a_player_may_pause_mute_and_seek) {
 // ---- names: faults row 10 ----
 
 TEST_F(server, bad_names_in_publish_and_play_are_refused_with_a_status) {
-  const std::string long_name(2049, 'a');
+  const std::string long_name(8192 + 1024 + 1, 'a');
   for (const amf0::value& name :
        {amf0::value(std::string("a\0b", 3)), amf0::value("a\r\nX: y"), amf0::value("\x1b[2J"), amf0::value("a\x7f"),
         amf0::value(long_name), amf0::value(std::string(60 << 10, 'a')), amf0::value(5), amf0::value(), undefined()}) {
@@ -374,9 +374,23 @@ TEST_F(server, bad_names_in_publish_and_play_are_refused_with_a_status) {
   }
 }
 
+TEST_F(server, long_tokens_in_names_are_taken) {
+  const std::string token = "?token=" + std::string(8192, 't');
+  feed(peer::handshake() + connect_command());
+  next<connect_request>();
+  session.accept_connect();
+  const auto id = stream_created();
+  feed(peer::command("publish", 5, {amf0::value(), "s" + token}, id));
+  EXPECT_EQ(next<publish_request>().name, "s" + token);
+  server_session other(config, start, 1);
+  ASSERT_TRUE(other.receive(
+      peer::handshake() + peer::command("connect", 1, {amf0::object{{"tcUrl", "rtmp://h/live" + token}}}), now));
+  EXPECT_EQ(std::get<connect_request>(*other.next_event()).tc_url, "rtmp://h/live" + token);
+}
+
 TEST_F(server, bad_names_in_connect_are_refused_with_an_error) {
   for (const char* member : {"app", "tcUrl"}) {
-    for (const std::string& name : {std::string("a\nb"), std::string("\0", 1), std::string(3000, 'x')}) {
+    for (const std::string& name : {std::string("a\nb"), std::string("\0", 1), std::string(10000, 'x')}) {
       server_session fresh(config, start, 1);
       peer speaker;
       auto ok = fresh.receive(peer::handshake() + peer::command("connect", 1, {amf0::object{{member, name}}}), now);
