@@ -56,12 +56,26 @@ void server_session::state::answered(message_stream& s, activity now_is) {
 
 // ---- outgoing ----
 
+/// A client may ask on without waiting for the answer to connect, and expects the answers in the order it asked.
+void server_session::state::answer(std::string_view name, double transaction, const std::vector<amf0::value>& values) {
+  if (connect != phase::asked) return link.send_command(0, name, transaction, values);
+  if (held_bytes > connection::answers_max) return;
+  held_answers.push_back(encode_command(name, transaction, values));
+  held_bytes += held_answers.back().size() + chunk_header_size_max;
+}
+
+void server_session::state::release_answers() {
+  for (const auto& payload : held_answers) link.send_message(command_amf0, command_chunk_stream, 0, 0, payload);
+  held_answers = {};
+  held_bytes = 0;
+}
+
 void server_session::state::send_result(double transaction, std::vector<amf0::value> values) {
-  link.send_command(0, "_result", transaction, values);
+  answer("_result", transaction, values);
 }
 
 void server_session::state::send_error(double transaction, std::string_view code, std::string_view description) {
-  link.send_command(0, "_error", transaction, {amf0::value(), status_object("error", code, description)});
+  answer("_error", transaction, {amf0::value(), status_object("error", code, description)});
 }
 
 void server_session::state::send_status(uint32_t stream_id, std::string_view level, std::string_view code,
@@ -151,11 +165,13 @@ void server_session::accept_connect(const amf0::object& extra) {
   info.emplace_back("data", amf0::value::storage(std::move(data)));
   info.insert(info.end(), extra.begin(), extra.end());
   s.send_result(s.connect_transaction, {std::move(properties), std::move(info)});
+  s.release_answers();
 }
 
 void server_session::reject_connect(std::string_view code, std::string_view description) {
   if (state_->connect != state::phase::asked) return;
   state_->connect = state::phase::rejected;
+  state_->held_answers = {};
   state_->restart_waiting = true;
   state_->send_error(state_->connect_transaction, code, description);
 }

@@ -40,6 +40,9 @@ struct server_session::state final : connection_user {
   connection link;
   event_queue<server_event, media_message> events;
   std::vector<message_stream> streams;
+  // Answers to what was asked behind a connect that is not answered yet: they follow its answer.
+  std::vector<std::vector<uint8_t>> held_answers;
+  size_t held_bytes = 0;
   double connect_transaction = 0;
   double object_encoding = 0;
   base::time_point waiting_since;  // since when the client owes us a command
@@ -79,6 +82,8 @@ struct server_session::state final : connection_user {
   message_stream* answerable(uint32_t id, activity asked);
   void delivered(const server_event& e);
   void answered(message_stream& s, activity now_is);
+  void answer(std::string_view name, double transaction, const std::vector<amf0::value>& values);
+  void release_answers();
   void send_result(double transaction, std::vector<amf0::value> values);
   void send_error(double transaction, std::string_view code, std::string_view description);
   void send_status(uint32_t stream_id, std::string_view level, std::string_view code, std::string_view description);

@@ -78,6 +78,29 @@ TEST_F(server, answers_an_accepted_connect_as_flash_servers_do) {
   EXPECT_TRUE(session.output().empty()) << "once is enough";
 }
 
+TEST_F(server, answers_to_pipelined_calls_come_in_order_behind_that_to_connect) {
+  feed(peer::handshake() + connect_command() + peer::command("releaseStream", 2, {amf0::value(), "s"}) +
+       peer::command("createStream", 3, {amf0::value()}) + peer::command("nonsense", 4, {amf0::value()}) +
+       peer::command("publish", 5, {amf0::value(), "s"}, 1));
+  next<connect_request>();
+  EXPECT_TRUE(heard().empty());
+  session.accept_connect();
+  EXPECT_EQ(heard(), (strings{"_result 1 NetConnection.Connect.Success", "_result 2", "_result 3 1",
+                              "_error 4 NetConnection.Call.Failed"}));
+  EXPECT_EQ(next<publish_request>().name, "s");
+  session.accept_publish(1);
+  feed(peer::command("createStream", 6, {amf0::value()}));
+  EXPECT_EQ(heard(), (strings{"onStatus 0 NetStream.Publish.Start", "_result 6 2"}));
+}
+
+TEST_F(server, answers_that_wait_for_that_to_connect_are_bounded) {
+  feed(peer::handshake() + connect_command());
+  for (int i = 0; i < 20'000; ++i) feed(peer::command("getStreamLength", 2, {amf0::value()}));
+  EXPECT_TRUE(session.output().size() < 4096);
+  session.accept_connect();
+  EXPECT_LE(session.output().size(), 80u * 1024);
+}
+
 TEST_F(server, rejects_a_connect_with_the_code_given) {
   feed(peer::handshake() + connect_command());
   session.reject_connect("NetConnection.Connect.Rejected", "full");
