@@ -181,6 +181,7 @@ void connection::flush() {
   const uint64_t before = bytes_out_;
   const auto status = pump(stream_, session_.output(), phase_ == phase::open ? reader_.get() : nullptr, &bytes_out_);
   server_.bytes_out_cell_.add(static_cast<int64_t>(bytes_out_ - before));
+  count_dropped();
   switch (status) {
     case pump_status::failed:
       return close("client_reset");
@@ -194,6 +195,11 @@ void connection::flush() {
       if (blocked_since_ == base::never || bytes_out_ > before) blocked_since_ = loop().now();
       rearm();
   }
+}
+
+void connection::count_dropped() {
+  if (reader_)
+    server_.dropped_cell_.add(static_cast<int64_t>(reader_->dropped() - std::exchange(dropped_, reader_->dropped())));
 }
 
 void connection::rearm() {
@@ -216,11 +222,12 @@ void connection::on_deadline() {
 void connection::start_playing(media::hub& h, uint32_t stream_id, media::reader_start start) {
   reader_ = std::make_unique<media::reader>(h, *this, start);
   reader_->set_stream_id(stream_id);
+  dropped_ = 0;
 }
 
 void connection::stop_playing() {
   if (!reader_) return;
-  server_.dropped_cell_.add(static_cast<int64_t>(reader_->dropped()));
+  count_dropped();
   // A message that is half sent is completed, or the client would read what comes next as the rest of it.
   if (!reader_->at_boundary()) session_.output().prepend(reader_->rest());
   reader_.reset();
@@ -308,7 +315,7 @@ void connection::close(std::string_view reason) {
   phase_ = phase::closed;
   timer_.cancel();
   handler_->on_closed();
-  if (reader_) server_.dropped_cell_.add(static_cast<int64_t>(reader_->dropped()));
+  count_dropped();
   reader_.reset();
   loop().unwatch(stream_.fd(), *this);
   stream_.close();

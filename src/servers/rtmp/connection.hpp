@@ -94,6 +94,7 @@ class connection final : public runtime::io_handler, public media::reader_owner 
   void handle_events();
   void on_deadline();
   void rearm();
+  void count_dropped();
   void fail(const base::error& e);
   void linger();
 
@@ -109,6 +110,7 @@ class connection final : public runtime::io_handler, public media::reader_owner 
   base::time_point blocked_since_ = base::never;
   base::time_point opened_, started_;
   uint64_t bytes_in_ = 0, bytes_out_ = 0;
+  uint64_t dropped_ = 0;  // of reader_, as far as it has been counted
   std::string stream_name_, origin_;
   std::string_view kind_, close_reason_;
   phase phase_ = phase::preamble;
