@@ -12,6 +12,7 @@ import pytest
 from lib import amf0, compare, flv, media, rtmp_wire as wire
 from lib.process import resident_bytes
 from lib.rtmp import Closed, Connection, Refused
+from lib.sluice import MEMORY_FACTOR
 from lib.waiting import poll
 
 HANDSHAKE_TIMEOUT = 1.0
@@ -121,7 +122,7 @@ def test_stalled_handshakes(target, world):
         stalled.append(connection)
     left = drip(stalled, HANDSHAKE_TIMEOUT + 4)
     assert not left, f"{len(left)} of {len(stalled)} stalled handshakes are still open"
-    assert resident_bytes(target.process.pid) - before < 16 << 20
+    assert resident_bytes(target.process.pid) - before < MEMORY_FACTOR * (16 << 20)
     poll(lambda: target.refused() >= refused + len(stalled), what="every one counted", timeout=5)
     target.check()
 
@@ -175,7 +176,7 @@ def test_message_too_long(target, attack):
     before, resident = target.refused(), resident_bytes(target.process.pid)
     attack.send_raw(raw_chunk(csid=6, length=0xFFFFFF, kind=9, stream_id=1))
     assert_closed(target, attack, before)
-    assert resident_bytes(target.process.pid) - resident < 8 << 20
+    assert resident_bytes(target.process.pid) - resident < MEMORY_FACTOR * (8 << 20)
 
 
 def test_many_begun_messages_take_no_memory_beforehand(target, world):
@@ -186,7 +187,7 @@ def test_many_begun_messages_take_no_memory_beforehand(target, world):
         connection.connect("live")
         connection.send_raw(b"".join(raw_chunk(csid=10 + n, length=(8 << 20) - 1, kind=9, stream_id=1, body=bytes(128)) for n in range(8)))
     target.check()
-    assert resident_bytes(target.process.pid) - resident < 64 << 20
+    assert resident_bytes(target.process.pid) - resident < MEMORY_FACTOR * (64 << 20)
 
 
 def test_too_many_chunk_streams(target, attack):
@@ -297,7 +298,7 @@ def test_bad_amf_in_a_command(target, world, name):
         connection.connect("live", timeout=10)
         connection.publish("bad", timeout=10)
         connection.await_close(timeout=0.5)
-    assert resident_bytes(target.process.pid) - resident < 32 << 20
+    assert resident_bytes(target.process.pid) - resident < MEMORY_FACTOR * (32 << 20)
     target.check()
 
 
@@ -425,7 +426,7 @@ def test_flood_of_commands(target, world):
     except OSError:
         pass  # closed, or no longer read: both are answers
     target.check()
-    assert resident_bytes(target.process.pid) - resident < 32 << 20
+    assert resident_bytes(target.process.pid) - resident < MEMORY_FACTOR * (32 << 20)
 
 
 def test_random_bytes(target, world):

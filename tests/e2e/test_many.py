@@ -11,11 +11,11 @@ PLAYERS = 2
 def test_twenty_streams_over_four_origins(world, relay):
     """20 × (1 real ffmpeg, 2 auditing players): every packet played is what that stream's encoder published, whatever the relay."""
     cluster = world.run(origins=4, relay=relay)
-    clips = [media.clip(seconds=4, tone=220 + 20 * (n % 5)) for n in range(STREAMS)]
+    clips = [media.clip(seconds=4, gop_seconds=2.0, tone=220 + 20 * (n % 5)) for n in range(STREAMS)]
     names = [f"cam{n:02}" for n in range(STREAMS)]
+    # Half of the players ask before their stream is there, the others join late.
+    early = {name: world.player(cluster.rtmp, name=name, wait=False) for name in names}
     encoders = [world.ffmpeg_publish(clip, f"rtmp://{cluster.rtmp}/live/{name}") for clip, name in zip(clips, names)]
-    # Half of the players ask before or while their stream begins, the others join late.
-    early = {name: world.player(cluster.rtmp, name=name) for name in names}
     for player in early.values():
         player.await_media(30)
     late = {name: world.player(cluster.rtmp, name=name) for name in names}

@@ -27,7 +27,7 @@ def _make(name, arguments):
 def clip(seconds=3, video_kbps=200, gop_seconds=1.0, rate=25, size="320x180", tone=440):
     """An H.264 + AAC FLV. Different `tone`s make different bytes, so that streams cannot be mistaken for each other."""
     gop = round(rate * gop_seconds)
-    return _make(f"h264-aac-{seconds}s-{tone}", [
+    return _make(f"h264-aac-{seconds}s-{gop_seconds:g}s-{tone}", [
         "-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}:duration={seconds}",
         "-f", "lavfi", "-i", f"sine=frequency={tone}:sample_rate=44100:duration={seconds}",
         "-vf", f"hue=h={tone % 360}", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p",

@@ -36,6 +36,7 @@ class Process:
                 setup()
 
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PROXY_", "SLUICE_"))}
+        environment.setdefault("ASAN_OPTIONS", "quarantine_size_mb=8")
         environment.update(env or {})
         self._child = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                        stderr=subprocess.PIPE, env=environment, cwd=cwd, preexec_fn=prepare)

@@ -9,6 +9,17 @@ from .process import Process, children_of, command_line
 
 BINARY = os.environ.get("SLUICE_BIN") or os.path.join(media.ROOT, "build", "release", "sluice")
 
+def _is_sanitized():
+    try:
+        with open(BINARY, "rb") as file:
+            return b"__asan_init" in file.read()
+    except OSError:
+        return False
+
+
+#: Bounds of memory are for the release build; AddressSanitizer's red zones and quarantine take their share.
+MEMORY_FACTOR = 4 if _is_sanitized() else 1
+
 #: Every port of a proxy, chosen by the kernel.
 ANY_PORTS = ["--rtmp-server", "127.0.0.1:0", "--http-server", "127.0.0.1:0", "--http-api", "127.0.0.1:0",
              "--webrtc-server", "127.0.0.1:0", "--srt-server", "127.0.0.1:0", "--system-api", "127.0.0.1:0"]
