@@ -6,16 +6,11 @@
 namespace sluice::cluster {
 namespace {
 
-constexpr size_t voided_max = 4096;
 constexpr base::duration silence_min = std::chrono::seconds(2);
+/// Servers at one address; more are a flood or a cluster of wrongly announced addresses.
+constexpr size_t servers_per_address_max = 4;
 /// Registrations closer together are repetitions, not a rhythm.
 constexpr base::duration interval_min = std::chrono::milliseconds(50);
-
-bool same_address(const origin_registration& a, const origin_registration& b) {
-  return std::any_of(a.rtmp.begin(), a.rtmp.end(), [&](const base::endpoint& at) {
-    return std::find(b.rtmp.begin(), b.rtmp.end(), at) != b.rtmp.end();
-  });
-}
 
 }  // namespace
 
@@ -48,18 +43,41 @@ registry::registry(const coordinator_config& config, std::deque<coordinator_acti
 
 base::result<void> registry::registration(origin_registration reg, base::time_point now) {
   const std::string id = reg.id();
-  if (voided_.contains(id)) {
-    return base::fail("voided_incarnation", "origin " + id + " was replaced by a newer incarnation of its server");
+  const auto known = origins_.find(id);
+  const bool is_void = voided_.contains(id);
+  if (is_void && !may_return(id, reg)) {
+    if (known != origins_.end()) erase(known);
+    return base::fail("voided_incarnation", "origin " + id + " was replaced by another at its address");
   }
-  if (const auto known = origins_.find(id); known != origins_.end()) {
+  const bool has_moved = known == origins_.end() || known->second.reg.rtmp != reg.rtmp;
+  if (has_moved && servers_at(reg) >= servers_per_address_max) {
+    return base::fail("too_many_origins", "too many other servers say that they are at this address");
+  }
+  if (known != origins_.end()) {
     heartbeat(known->second, std::move(reg), now);
+    if (has_moved) {
+      forget_disputes(id);
+      dispute_address(known->second, now);
+    } else {
+      settle_disputes(id, now);
+    }
     return {};
   }
   if (origins_.size() >= config_.origins_max) return base::fail("too_many_origins", "the limit of origins is reached");
   origin o;
   o.reg = std::move(reg);
+  if (is_void) {
+    o.returning = o.unproven = true;
+    o.health = origin_health::suspect;
+  }
   add(std::move(o), now);
-  contest_older(origins_.at(id), now);
+  origin& added = origins_.at(id);
+  if (is_void) {
+    start_probe(added, now);
+  } else {
+    contest_older(added, now);
+  }
+  dispute_address(added, now);
   return {};
 }
 
@@ -68,7 +86,10 @@ void registry::add(origin o, base::time_point now) {
   o.heard_at = now;
   confirmed_ = true;
   changed_ = true;
-  log(base::log_level::info, "origin_added", o, o.fabricated ? "default_backend" : "registered");
+  log(base::log_level::info, "origin_added", o,
+      o.fabricated  ? "default_backend"
+      : o.returning ? "returned"
+                    : "registered");
   origin& added = origins_.insert_or_assign(o.id, std::move(o)).first->second;
   if (added.fabricated) {
     start_probe(added, now);
@@ -98,43 +119,6 @@ void registry::heartbeat(origin& o, origin_registration reg, base::time_point no
   o.probe_at = needs_probes(o, now) && !o.probe_out ? now + config_.probe_interval : base::never;
 }
 
-/// Who else claims to be this server, or sits at this address? An address has one process: the older one is void. The
-/// same server at another address was restarted elsewhere, or is a copy of an id file: a probe of the older one tells.
-void registry::contest_older(const origin& newer, base::time_point now) {
-  for (auto at = origins_.begin(); at != origins_.end();) {
-    origin& older = at->second;
-    if (&older == &newer || older.fabricated) {
-      ++at;
-    } else if (same_address(older.reg, newer.reg)) {
-      at = make_void(at, newer.id);
-    } else {
-      if (older.reg.server == newer.reg.server) {
-        if (older.health == origin_health::dead) {
-          at = make_void(at, newer.id);
-          continue;
-        }
-        older.contested_by = newer.id;
-        start_probe(older, now);
-      }
-      ++at;
-    }
-  }
-}
-
-registry::origin_map::iterator registry::make_void(origin_map::iterator at, const std::string& by) {
-  origin& o = at->second;
-  answer(o.asks, origin_verdict::new_incarnation);
-  answer(o.asks_next, origin_verdict::new_incarnation);
-  out_.push_back(action::log{base::log_level::warn, "origin_void", {{"origin", o.id}, {"by", by}}});
-  if (voided_.insert(o.id).second) voided_order_.push_back(o.id);
-  if (voided_order_.size() > voided_max) {
-    voided_.erase(voided_order_.front());
-    voided_order_.pop_front();
-  }
-  changed_ = true;
-  return origins_.erase(at);
-}
-
 void registry::revive(origin& o, std::string_view by) {
   const bool was_dead = o.health == origin_health::dead || o.unproven;
   o.health = origin_health::alive;
@@ -148,6 +132,7 @@ void registry::revive(origin& o, std::string_view by) {
 void registry::prove(origin& o, base::time_point at, std::string_view by) {
   o.proven_at = at;
   o.rtmp_doubted = false;
+  if (std::exchange(o.returning, false)) voided_.erase(o.id);
   if (o.health != origin_health::alive) revive(o, by);
 }
 
@@ -168,6 +153,7 @@ void registry::answer(std::vector<uint64_t>& asks, origin_verdict verdict) {
 
 void registry::start_probe(origin& o, base::time_point now) {
   if (o.probe_out) return;
+  o.api_proved = false;
   send_probe(o, o.reg.api.empty() || o.api_useless ? probe_kind::rtmp_handshake : probe_kind::api_versions, now);
 }
 
@@ -204,19 +190,25 @@ void registry::probe_result(const std::string& id, bool ok, const std::optional<
     make_void(at, by);
     return;
   }
+  if (o.probing == probe_kind::api_versions) o.api_proved = ok && incarnation && !somebody_else;
+  o.said = somebody_else  ? identity::somebody_else
+           : o.api_proved ? identity::itself
+           : ok           ? identity::untold
+                          : identity::silent;
+  settle_disputes(id, now);
+  if (!origins_.contains(id)) return;
   if (somebody_else) {
     // Should its heartbeats go on all the same, then its API endpoint is wrong, and is not asked again.
     o.api_useless = true;
     answer(o.asks, origin_verdict::new_incarnation);
     answer(o.asks_next, origin_verdict::new_incarnation);
     lose(o, now);
-    return;
-  }
-  if (!ok) {
+  } else if (!ok) {
     probe_failed(o, now);
   } else {
     probe_succeeded(o, now);
   }
+  if (o.returning && o.health == origin_health::dead) erase(at);  // nobody there: it stays void
 }
 
 void registry::probe_failed(origin& o, base::time_point now) {
@@ -309,21 +301,19 @@ bool registry::is_expired(const origin& o, base::time_point now) const {
 }
 
 void registry::on_timeout(base::time_point now) {
+  std::vector<std::string> lost;
   for (auto at = origins_.begin(); at != origins_.end();) {
     origin& o = at->second;
     // An origin that answers and has our streams is kept beyond its TTL, but gets no new ones.
     if (is_expired(o, now) && (o.health == origin_health::dead || o.known == 0)) {
-      answer(o.asks, origin_verdict::dead);
-      answer(o.asks_next, origin_verdict::dead);
       log(base::log_level::info, "origin_expired", o, "not_registered_again");
-      changed_ = true;
-      at = origins_.erase(at);
+      at = erase(at);
       continue;
     }
     ++at;
     if (o.probe_out) {
-      if (now >= o.probe_lost_at) probe_result(std::string(o.id), false, std::nullopt, now);
-      continue;  // o may be gone
+      if (now >= o.probe_lost_at) lost.push_back(o.id);
+      continue;
     }
     if (now >= o.probe_at) {
       start_probe(o, now);
@@ -336,6 +326,7 @@ void registry::on_timeout(base::time_point now) {
       start_probe(o, now);
     }
   }
+  for (const std::string& id : lost) probe_result(id, false, std::nullopt, now);  // each may end several origins
 }
 
 base::time_point registry::next_deadline() const {
@@ -367,7 +358,7 @@ std::vector<candidate> registry::candidates(base::time_point now, bool only_aliv
   for (const origin_health wanted : {origin_health::alive, origin_health::suspect}) {
     if (only_alive && wanted != origin_health::alive) break;
     for (const auto& [id, o] : origins_) {
-      if (o.health != wanted || o.unproven || is_expired(o, now)) continue;
+      if (o.health != wanted || o.unproven || !o.disputes.empty() || is_expired(o, now)) continue;
       const bool shadowed = o.fabricated && std::any_of(origins_.begin(), origins_.end(), [&](const auto& other) {
                               return &other.second != &o && other.second.health != origin_health::dead &&
                                      same_address(other.second.reg, o.reg);

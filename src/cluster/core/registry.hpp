@@ -6,13 +6,25 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <unordered_set>
+#include <unordered_map>
 #include <vector>
 
 #include "cluster/core/coordinator.hpp"
 #include "cluster/core/placement.hpp"
 
 namespace sluice::cluster {
+
+/// Who answered an origin's last probe.
+enum class identity : uint8_t {
+  not_asked,
+  itself,         ///< its API named this incarnation
+  untold,         ///< an answer that names nobody (RTMP, an API without names)
+  somebody_else,  ///< its API named another incarnation
+  silent,
+};
+
+/// Whether the two share an RTMP endpoint.
+bool same_address(const origin_registration& a, const origin_registration& b);
 
 /// One incarnation of an origin, and what is known of its life.
 struct origin {
@@ -41,9 +53,13 @@ struct origin {
   base::time_point probe_sent_at = base::time_point::min();
   base::time_point failed_at = base::time_point::min();  ///< the last failed dial, or death
   base::time_point proven_at = base::time_point::min();  ///< the last good dial, or start of a good probe
-  std::string contested_by;                              ///< a newer incarnation at another address; this probe decides
-  std::vector<uint64_t> asks;                            ///< answered by the probe that is out
-  std::vector<uint64_t> asks_next;                       ///< came while it was out: they need a fresh one
+  identity said = identity::not_asked;                   ///< by the last probe
+  bool api_proved = false;                               ///< of this probe: its API has named it, RTMP is asked besides
+  std::vector<std::string> disputes;  ///< older origins of other servers at its address: no streams meanwhile
+  bool returning = false;             ///< void, at another address now: taken back when it answers there
+  std::string contested_by;           ///< a newer incarnation at another address; this probe decides
+  std::vector<uint64_t> asks;         ///< answered by the probe that is out
+  std::vector<uint64_t> asks_next;    ///< came while it was out: they need a fresh one
 
   // Load.
   uint64_t placed = 0;  ///< streams placed by this proxy since the last heartbeat
@@ -97,6 +113,14 @@ class registry {
   using origin_map = std::map<std::string, origin>;
   void heartbeat(origin& o, origin_registration reg, base::time_point now);
   void contest_older(const origin& newer, base::time_point now);
+  // Of several servers at one address (registry_contest.cpp).
+  bool may_return(const std::string& id, const origin_registration& reg) const;
+  size_t servers_at(const origin_registration& reg) const;
+  void dispute_address(origin& newer, base::time_point now);
+  void settle_disputes(const std::string& id, base::time_point now);
+  void settle_dispute(const std::string& older, const std::string& newer, base::time_point now);
+  void forget_disputes(const std::string& id);
+  origin_map::iterator erase(origin_map::iterator at);
   void add(origin o, base::time_point now);
   void revive(origin& o, std::string_view by);
   void prove(origin& o, base::time_point at, std::string_view by);
@@ -117,8 +141,8 @@ class registry {
   const coordinator_config& config_;
   std::deque<coordinator_action>& out_;
   origin_map origins_;
-  std::unordered_set<std::string> voided_;
-  std::deque<std::string> voided_order_;  // oldest first: the set is bounded
+  std::unordered_map<std::string, std::vector<base::endpoint>> voided_;  // and where they were
+  std::deque<std::string> voided_order_;                                 // oldest first: the set is bounded
   bool confirmed_ = false;
   bool changed_ = false;
 };

@@ -148,13 +148,6 @@ TEST(registry, another_address_voids_the_old_one_only_if_that_no_longer_answers)
   }
 }
 
-TEST(registry, another_server_at_the_same_address_voids_too) {
-  cluster_harness c;
-  c.add(origin_at("o1", 1001));
-  c.add(origin_at("o2", 1001));
-  EXPECT_FALSE(c.knows(origin_at("o1", 1001).id()));
-}
-
 TEST(registry, api_probe_falls_back_to_rtmp_until_the_api_has_answered) {
   cluster_harness c;
   c.hold_probes = true;

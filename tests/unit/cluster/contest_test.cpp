@@ -1,0 +1,173 @@
+// Several servers that say they are at one address.
+
+#include <gtest/gtest.h>
+
+#include "unit/cluster/harness.hpp"
+
+namespace sluice::cluster {
+namespace {
+
+origin_registration with_api(origin_registration reg, uint16_t port) {
+  reg.api = {{reg.address, port}};
+  return reg;
+}
+
+const auto older = with_api(sluice_at("o1", 1001), 1985);
+const auto newer = with_api(sluice_at("o2", 1001), 1986);
+
+enum class reply : uint8_t { itself, other, nameless, silent };
+
+/// What each answers by its API; `silent` then refuses RTMP too, unless it goes on.
+void answer_all(cluster_harness& c, reply by_older, reply by_newer) {
+  for (int i = 0; i < 8 && !c.probes.empty(); ++i) {
+    const action::probe probe = c.probes.front();
+    const reply r = probe.origin_id == older.id() ? by_older : by_newer;
+    const bool names = probe.kind == probe_kind::api_versions && (r == reply::itself || r == reply::other);
+    const std::string name = r == reply::itself ? probe.origin_id : "somebody-else-1";
+    c.answer_probe(r != reply::silent, names ? std::optional(name) : std::nullopt);
+  }
+}
+
+TEST(contest, of_two_servers_at_one_address_the_one_that_is_not_there_is_void) {
+  struct row {
+    reply by_older, by_newer;
+    bool older_stays, newer_stays;
+  };
+  const row rows[] = {
+      {reply::itself, reply::itself, true, true},     {reply::itself, reply::other, true, false},
+      {reply::itself, reply::nameless, true, false},  {reply::itself, reply::silent, true, false},
+      {reply::other, reply::itself, false, true},     {reply::silent, reply::itself, false, true},
+      {reply::other, reply::nameless, false, true},   {reply::silent, reply::nameless, false, true},
+      {reply::nameless, reply::other, true, false},   {reply::nameless, reply::itself, true, true},
+      {reply::nameless, reply::nameless, true, true}, {reply::silent, reply::silent, true, true},
+  };
+  for (const row& r : rows) {
+    SCOPED_TRACE(std::to_string(static_cast<int>(r.by_older)) + " " + std::to_string(static_cast<int>(r.by_newer)));
+    cluster_harness c;
+    c.hold_probes = true;
+    ASSERT_TRUE(c.add(older));
+    ASSERT_TRUE(c.add(newer));
+    EXPECT_TRUE(c.knows(older.id()));  // nothing before it was asked
+    answer_all(c, r.by_older, r.by_newer);
+    EXPECT_EQ(c.knows(older.id()), r.older_stays);
+    EXPECT_EQ(c.knows(newer.id()), r.newer_stays);
+    const bool both = r.by_older == reply::itself && r.by_newer == reply::itself;
+    EXPECT_EQ(c.events.contains("address_twice"), both);
+    EXPECT_EQ(c.events.contains("origin_void"), !r.older_stays || !r.newer_stays);
+  }
+}
+
+/// Anybody in the network may register: that takes no stream from an origin that is there.
+TEST(contest, a_registration_does_not_evict_a_living_origin) {
+  cluster_harness c;
+  const auto victim = sluice_at("o1", 1001);
+  const auto evil = origin_at("evil", 1001);
+  c.add(victim);
+  for (int i = 0; i < 100; ++i) {
+    c.pass(1s);
+    EXPECT_TRUE(c.add(victim));
+    c.add(evil);
+    EXPECT_EQ(c.granted({"v", "live", std::to_string(i)}).server_id, "o1");
+  }
+}
+
+TEST(contest, when_neither_can_be_told_heartbeats_decide) {
+  cluster_harness c;
+  const auto first = sluice_at("o1", 1001);
+  const auto second = sluice_at("o2", 1001);
+  c.add(first);
+  c.add(second);
+  for (int i = 0; i < 5; ++i) {
+    c.pass(1s);
+    c.add(first);
+    c.add(second);
+    EXPECT_EQ(c.granted(key_a).server_id, "o1");
+  }
+  for (int i = 0; i < 4; ++i) {
+    c.pass(1s);
+    c.add(second);
+  }
+  EXPECT_FALSE(c.knows(first.id()));
+  EXPECT_EQ(c.granted(key_a).server_id, "o2");
+}
+
+TEST(contest, a_void_origin_that_answers_elsewhere_is_taken_back) {
+  for (const bool answers : {true, false}) {
+    cluster_harness c;
+    c.hold_probes = true;
+    c.add(older);
+    c.add(newer);
+    answer_all(c, reply::silent, reply::itself);
+    ASSERT_FALSE(c.knows(older.id()));
+    const auto again = c.add(older);
+    ASSERT_FALSE(again);
+    EXPECT_EQ(again.error().reason, "voided_incarnation");
+    auto moved = older;
+    moved.rtmp = {{older.address, 1002}};
+    EXPECT_TRUE(c.add(moved));
+    EXPECT_EQ(c.health(older.id()), origin_health::suspect);
+    for (uint64_t i = 0; i < 20; ++i) EXPECT_EQ(c.granted({"v", "live", std::to_string(i)}).server_id, "o2");
+    answer_all(c, answers ? reply::itself : reply::silent, reply::itself);
+    EXPECT_EQ(c.knows(older.id()), answers);
+    if (answers) EXPECT_EQ(c.health(older.id()), origin_health::alive);
+    EXPECT_EQ(c.add(older).has_value(), answers);
+  }
+}
+
+TEST(contest, an_old_incarnation_does_not_return_over_the_new_one) {
+  cluster_harness c;
+  c.add(sluice_at("o1", 1001, "old"));
+  c.add(sluice_at("o1", 1001, "new"));
+  auto moved = sluice_at("o1", 1002, "new");
+  c.add(moved);
+  EXPECT_FALSE(c.add(sluice_at("o1", 1002, "old")));
+  EXPECT_TRUE(c.knows(moved.id()));
+}
+
+TEST(contest, a_heartbeat_from_the_address_of_another_is_disputed_too) {
+  cluster_harness c;
+  const auto victim = sluice_at("o1", 1001);
+  auto evil = sluice_at("evil", 1002);
+  c.add(victim);
+  c.add(evil);
+  evil.rtmp = victim.rtmp;
+  c.add(evil);
+  for (uint64_t i = 0; i < 20; ++i) EXPECT_EQ(c.granted({"v", "live", std::to_string(i)}).server_id, "o1");
+  evil.rtmp = {{evil.address, 1002}};
+  c.add(evil);  // away again: a candidate again
+  c->dial_failed(victim.id(), c.now());
+  EXPECT_EQ(c.granted(key_a, "s", {victim.id()}).server_id, "evil");
+}
+
+/// The shell lost the probes: the origins are judged together, and one of them ends the other.
+TEST(contest, probes_that_are_lost_end_it_too) {
+  cluster_harness c;
+  c.hold_probes = true;
+  const auto first = sluice_at("o1", 1001);
+  auto second = sluice_at("o2", 1001);
+  c.add(first);
+  c.add(second);
+  second.sluice->period_ms = 60'000;
+  c.add(second);
+  c.pass(100s);
+  EXPECT_EQ(c.health(first.id()), origin_health::dead);
+  EXPECT_EQ(c.health(second.id()), origin_health::dead);
+  c.hold_probes = false;
+  c.alive.erase(first.id());
+  c.probes.clear();
+  c.pass(3s);
+  EXPECT_FALSE(c.knows(first.id()));
+  EXPECT_EQ(c.health(second.id()), origin_health::alive);
+}
+
+TEST(contest, servers_at_one_address_are_bounded) {
+  cluster_harness c;
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(c.add(sluice_at("o" + std::to_string(i), 1001)));
+  const auto refused = c.add(sluice_at("o9", 1001));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().reason, "too_many_origins");
+  EXPECT_TRUE(c.add(sluice_at("o0", 1001)));  // heartbeats go on
+}
+
+}  // namespace
+}  // namespace sluice::cluster
