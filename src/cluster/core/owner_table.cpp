@@ -159,6 +159,7 @@ void owner_table::step_claim(stream& s, moment at) {
   ask.key = *s.key;
   s.op_claim = request_id;
   s.proposed.reset();
+  if (s.publishers == 0 && s.pending.empty()) uncount(s);  // from the last try
   // Beyond its time a claim that was tried in vain may still go where an origin is known to live, but waits no more.
   const auto candidates = origins_.candidates(at.now, r.deadline <= at.now);
   if (const auto picked = pick_origin(s.name, candidates, r.exclude)) {
@@ -173,6 +174,8 @@ void owner_table::step_claim(stream& s, moment at) {
     if (s.owner && !keep) ask.replaces = s.owner->epoch;
     ask.ttl = config_.stream_ttl;
     s.proposed = record.epoch;
+    // Counted from now, not from the grant: those who wait for room together must not all take the same place.
+    if (s.publishers == 0) place_on(s, record.origin_id);
     ask.record = std::move(record);
   } else {
     ask.what = store_request::kind::find;  // nobody may take a new stream, but this one may have an owner that lives
@@ -251,10 +254,7 @@ void owner_table::grant(stream& s, const request& r, const origin& o, moment at)
     out_.push_back(action::log{
         base::log_level::info, "stream_placed", {{"stream", s.name}, {"origin", o.id}, {"session", r.session}}});
   }
-  if (s.counted_on != o.id) {
-    count_on(s, o.id);
-    s.placed_beat = origins_.placed(o.id);
-  }
+  place_on(s, o.id);
   s.session = r.session;
   s.claims.pop_front();
   if (s.publishers == 0) add_pending(s, r, request_id, at);
@@ -368,7 +368,7 @@ base::time_point owner_table::deadline_of(const stream& s) const {
 
 void owner_table::settle(stream& s, moment at) {
   undo_unstarted(s);
-  if (s.publishers == 0 && s.pending.empty()) uncount(s);
+  if (s.op == 0 && s.publishers == 0 && s.claims.empty() && s.pending.empty()) uncount(s);
   const bool is_busy = s.op != 0 || s.publishers > 0 || !s.claims.empty() || !s.parked.empty() || !s.finds.empty();
   file_idle(s, is_busy ? idleness::busy : s.pending.empty() ? idleness::remembered : idleness::unstarted);
   const bool is_needed = s.idle != idleness::remembered || std::max(s.owner_until, s.miss_until) > at.now;

@@ -19,6 +19,13 @@ void owner_table::count_on(stream& s, const std::string& origin_id) {
   s.counted_on = origin_id;
 }
 
+/// Counts it there as a stream that the origin does not know of yet.
+void owner_table::place_on(stream& s, const std::string& origin_id) {
+  if (s.counted_on == origin_id) return;
+  count_on(s, origin_id);
+  s.placed_beat = origins_.placed(origin_id);
+}
+
 void owner_table::uncount(stream& s) {
   if (s.counted_on.empty()) return;
   origins_.count_known(s.counted_on, -1);

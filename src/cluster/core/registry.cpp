@@ -102,10 +102,12 @@ void registry::heartbeat(origin& o, origin_registration reg, base::time_point no
   if (const base::duration interval = now - o.heard_at; interval >= interval_min) {
     o.intervals[o.intervals_seen++ % o.intervals.size()] = interval;
   }
+  const bool was_full = o.is_full();
   o.reg = std::move(reg);
   o.heard_at = now;
   o.placed = 0;
   ++o.beats;
+  if (was_full && !o.is_full()) confirmed_ = true;
   changed_ = true;
   // Who was found dead though it may have sent heartbeats all the time, or refuses a dial, proves by an answer that it
   // serves; who was only silent is back.
@@ -383,14 +385,19 @@ uint64_t registry::placed(const std::string& id) {
 void registry::unplaced(const std::string& id, uint64_t beat) {
   const auto at = origins_.find(id);
   // With a later heartbeat the origin itself has said what it holds.
-  if (at != origins_.end() && at->second.beats == beat && at->second.placed > 0) --at->second.placed;
+  if (at == origins_.end() || at->second.beats != beat || at->second.placed == 0) return;
+  const bool was_full = at->second.is_full();
+  --at->second.placed;
+  if (was_full && !at->second.is_full()) confirmed_ = true;
 }
 
 void registry::count_known(const std::string& id, int difference) {
   const auto at = origins_.find(id);
   if (at == origins_.end()) return;
   if (difference < 0 && at->second.known == 0) return;  // it expired and came back in between
+  const bool was_full = at->second.is_full();
   at->second.known += static_cast<uint64_t>(difference);
+  if (was_full && !at->second.is_full()) confirmed_ = true;
   changed_ = true;
 }
 

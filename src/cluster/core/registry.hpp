@@ -69,6 +69,8 @@ struct origin {
   /// Streams for placement: what the origin says and what was sent there since, or what this proxy knows if that is
   /// more.
   uint64_t streams() const;
+  /// As many streams as it takes: placement sends it no more.
+  bool is_full() const { return reg.sluice && reg.sluice->capacity != 0 && streams() >= reg.sluice->capacity; }
   /// The median of its last heartbeat intervals; before there are any what a Sluice origin announces; else nothing.
   std::optional<base::duration> period() const;
 };

@@ -361,6 +361,24 @@ TEST(coordinator, full_origins_get_nothing_more) {
   EXPECT_EQ(c.granted(numbered(1)).epoch, a.epoch);  // its own stream is welcome
 }
 
+TEST(coordinator, a_claim_that_waits_for_room_goes_on_when_there_is_some) {
+  cluster_harness c;
+  auto o1 = sluice_at("o1", 1001);
+  o1.sluice->capacity = 2;
+  o1.sluice->load.streams = 2;
+  c.add(o1);
+  c.claim(1, numbered(1));
+  c.claim(2, numbered(2));
+  EXPECT_EQ(c.claim_error(1), "unanswered");
+  o1.sluice->load.streams = 1;
+  c.add(o1);
+  ASSERT_NE(c.claim_error(1), c.claim_error(2));  // one of them has the place
+  const bool first = c.claims.contains(1);
+  c->cancel(first ? 1 : 2, c.now());  // and leaves it
+  c.drain();
+  EXPECT_EQ(c.claim_error(first ? 2 : 1), "granted");
+}
+
 TEST(coordinator, load_spreads_streams) {
   cluster_harness c;
   for (uint16_t i = 0; i < 4; ++i) c.add(origin_at("o" + std::to_string(i), 1000 + i));
