@@ -47,7 +47,7 @@ class handshake_probe final : runtime::io_handler, public std::enable_shared_fro
           std::array<uint8_t, 1 + 1536> hello{};
           hello[0] = 3;
           if (stream_.write(base::bytes_view(hello)).status != runtime::io_status::ok) return finish(false);
-          loop_.watch(stream_.fd(), *this);
+          if (!loop_.watch(stream_.fd(), *this)) return finish(false);
         });
   }
 

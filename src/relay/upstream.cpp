@@ -84,7 +84,9 @@ void upstream::on_connected(runtime::tcp_stream stream) {
   const uint64_t seed =
       static_cast<uint64_t>(loop_.now().time_since_epoch().count()) ^ reinterpret_cast<uintptr_t>(this);
   session_ = std::make_unique<rtmp::client_session>(config_.session, std::move(request_), loop_.now(), seed);
-  loop_.watch(stream_.fd(), *this);
+  if (!loop_.watch(stream_.fd(), *this)) {
+    return end([](upstream_events& e) { e.on_undialled({"resources", "The kernel watches no further socket."}); });
+  }
   flush();
   if (!ended_) timer_.arm_at(session_->deadline());
 }

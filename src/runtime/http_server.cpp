@@ -109,16 +109,22 @@ std::optional<refusal> check_header(const http::request<http::string_body>& requ
 /// One connection: read a request, have it handled, write the answer, and so on.
 class session {
  public:
-  session(std::shared_ptr<server_state> server, tcp_stream connection, const base::endpoint& peer)
+  session(std::shared_ptr<server_state> server, const base::endpoint& peer)
       : server_(std::move(server)),
         peer_(peer),
         stream_(server_->on.context()),
         answered_(server_->on.context()),
         buffer_(server_->limits.header_bytes_max + 8192) {
-    stream_.socket().assign(asio::ip::tcp::v6(), connection.release());
     server_->sessions.insert(this);
   }
   ~session() { server_->sessions.erase(this); }
+
+  /// Takes `connection`; false if the kernel cannot watch it.
+  bool open(tcp_stream& connection) {
+    stream_.socket().assign(asio::ip::tcp::v6(), connection.fd(), error_);
+    if (!error_) connection.release();
+    return !error_;
+  }
 
   void abort() {
     error_code ignored;
@@ -311,6 +317,7 @@ class beast_server final : public http_server {
   ~beast_server() override { close(); }
 
   base::result<void> listen(const base::endpoint& at) {
+    state_->on.context();  // made now: if that fails, it is at the start
     auto acceptor = tcp_acceptor::open(state_->on, at, {}, [this](tcp_stream connection, const base::endpoint& peer) {
       accept(std::move(connection), peer);
     });
@@ -333,8 +340,9 @@ class beast_server final : public http_server {
 
  private:
   void accept(tcp_stream connection, const base::endpoint& peer) {
-    if (!make_room(peer)) return refuse(std::move(connection), peer);
-    const auto s = std::make_shared<session>(state_, std::move(connection), peer);
+    if (!make_room(peer)) return refuse(std::move(connection), peer, "too_many_connections");
+    const auto s = std::make_shared<session>(state_, peer);
+    if (!s->open(connection)) return refuse(std::move(connection), peer, "resources");
     asio::co_spawn(state_->on.context(), s->run(s), [state = state_, peer](std::exception_ptr failure) {
       if (!failure || state->closed) return;
       try {
@@ -372,14 +380,14 @@ class beast_server final : public http_server {
     return out != nullptr;
   }
 
-  void refuse(tcp_stream connection, const base::endpoint& peer) {
+  void refuse(tcp_stream connection, const base::endpoint& peer, std::string_view reason) {
     static constexpr std::string_view busy =
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 43\r\nRetry-After: 1\r\n"
         "Connection: close\r\n\r\n{\"code\":503,\"error\":\"too many connections\"}";
     connection.write(base::as_bytes(busy));
     connection.shutdown_write();
-    state_->log.info("http_refused", {{"peer", peer.to_string()}, {"reason", "too_many_connections"}});
-    if (state_->limits.on_refused) state_->limits.on_refused("too_many_connections");
+    state_->log.info("http_refused", {{"peer", peer.to_string()}, {"reason", reason}});
+    if (state_->limits.on_refused) state_->limits.on_refused(reason);
   }
 
   const std::shared_ptr<server_state> state_;

@@ -312,14 +312,15 @@ void loop::post(std::function<void()> task) {
 
 void loop::defer(std::function<void()> task) { impl_->deferred.push_back(std::move(task)); }
 
-void loop::watch(int fd, io_handler& handler) {
+bool loop::watch(int fd, io_handler& handler) {
   const auto index = static_cast<size_t>(fd);
   if (index >= impl_->watches.size()) impl_->watches.resize(std::max(index + 1, impl_->watches.size() * 2));
   const uint32_t generation = impl_->next_generation++;
   epoll_event event{EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                     {.u64 = static_cast<uint64_t>(generation) << 32 | static_cast<uint32_t>(fd)}};
-  if (epoll_ctl(impl_->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) fail_errno("epoll_ctl(ADD)");
+  if (epoll_ctl(impl_->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) return false;
   impl_->watches[index] = {&handler, generation};
+  return true;
 }
 
 void loop::unwatch(int fd, io_handler& handler) {

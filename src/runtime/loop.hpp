@@ -78,8 +78,9 @@ class loop {
 
   /// Hands readiness of `fd` to `handler`, edge-triggered for both directions, until unwatch(); what is ready already
   /// is reported soon. After unwatch() returns the handler is not called again, not even for events already fetched.
-  /// Call it before closing `fd`; it does nothing if this handler does not watch this descriptor.
-  void watch(int fd, io_handler& handler);
+  /// Call unwatch() before closing `fd`; it does nothing if this handler does not watch this descriptor. False, with
+  /// errno set, if the kernel cannot watch `fd` (ENOSPC: fs.epoll.max_user_watches, ENOMEM): its owner has to close it.
+  bool watch(int fd, io_handler& handler);
   void unwatch(int fd, io_handler& handler);
 
   void run();   ///< until stop(); also one that came before

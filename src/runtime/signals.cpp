@@ -39,7 +39,7 @@ struct signal_watch::impl final : io_handler {
       struct sigaction before{};
       if (sigaction(signo, &action, &before) == 0) before_.emplace_back(signo, before);
     }
-    loop_.watch(pipe_[0], *this);
+    if (!loop_.watch(pipe_[0], *this)) throw std::system_error(errno, std::generic_category(), "epoll_ctl");
   }
 
   ~impl() {

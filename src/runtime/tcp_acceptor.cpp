@@ -92,7 +92,9 @@ base::result<std::unique_ptr<tcp_acceptor>> tcp_acceptor::open(loop& l, const ba
   if (!fd) return tl::unexpected(fd.error());
   set_flag(fd->fd(), IPPROTO_TCP, TCP_NODELAY);  // accepted sockets inherit it
   if (listen(fd->fd(), options.backlog) != 0) return bind_failure(at, errno);
-  return std::unique_ptr<tcp_acceptor>(new tcp_acceptor(l, fd->release(), std::move(accept)));
+  std::unique_ptr<tcp_acceptor> acceptor(new tcp_acceptor(l, fd->release(), std::move(accept)));
+  if (!l.watch(acceptor->fd_, *acceptor)) return bind_failure(at, errno);
+  return acceptor;
 }
 
 tcp_acceptor::tcp_acceptor(loop& l, int fd, on_accept accept)
@@ -100,9 +102,7 @@ tcp_acceptor::tcp_acceptor(loop& l, int fd, on_accept accept)
       fd_(fd),
       local_(local_endpoint(fd)),
       accept_(std::make_shared<on_accept>(std::move(accept))),
-      retry_(l, [this] { accept_some(); }) {
-  loop_.watch(fd_, *this);
-}
+      retry_(l, [this] { accept_some(); }) {}
 
 tcp_acceptor::~tcp_acceptor() { close(); }
 

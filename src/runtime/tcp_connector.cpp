@@ -23,6 +23,7 @@ std::string_view reason_of(int error) {
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
+    case ENOSPC:         // no further descriptor can be watched
     case EAGAIN:         // no entry in the routing cache, says connect(2)
     case EADDRNOTAVAIL:  // no local port is left
       return "resources";
@@ -61,7 +62,7 @@ void tcp_connector::start(const base::endpoint& to, base::duration timeout) {
   if (connect(fd_, address.get(), address.size) != 0 && errno != EINPROGRESS && errno != EINTR) {
     return fail_later(errno);
   }
-  loop_.watch(fd_, *this);
+  if (!loop_.watch(fd_, *this)) return fail_later(errno);
   timeout_.arm_after(timeout);
 }
 

@@ -44,7 +44,10 @@ runtime::loop& connection::loop() { return server_.loop(); }
 void connection::start() {
   stream_.limit_send_memory(send_buffer_bytes, not_sent_bytes);
   stream_.set_backstop(user_timeout, keepalive_idle);
-  loop().watch(stream_.fd(), *this);
+  if (!loop().watch(stream_.fd(), *this)) {
+    session_refused("no_descriptors", {}, "the kernel watches no further socket");
+    return close("no_descriptors");
+  }
   rearm();
 }
 

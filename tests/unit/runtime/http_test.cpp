@@ -1,6 +1,10 @@
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdlib>
 #include <map>
 #include <optional>
 #include <stdexcept>
@@ -8,6 +12,7 @@
 #include "loop_test_tools.hpp"
 #include "runtime/http_server.hpp"
 #include "runtime/http_text.hpp"
+#include "runtime/socket_address.hpp"
 
 namespace sluice::runtime {
 namespace {
@@ -393,6 +398,34 @@ TEST_F(http, connections_above_the_limit_get_a_503_while_all_are_at_work) {
   const auto r = fetch({.url = url("/")});
   ASSERT_TRUE(r) << r.error().text;
   EXPECT_EQ(r->status, 200);
+}
+
+using http_death = http;
+
+TEST_F(http_death, does_not_come_of_a_socket_that_cannot_be_watched) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        open_echo();
+        // A dial under the limit, and a blocking client of a server that cannot watch what it accepts.
+        std::string dial;
+        const socket_address to(server_->local());
+        const int client = ::socket(to.family(), SOCK_STREAM, 0);
+        forbid_call(SYS_epoll_ctl, ENOSPC);
+        tcp_connector connector(loop_, server_->local(), 5s,
+                                [&](base::result<tcp_stream> s) { dial = s ? "ok" : s.error().reason; });
+        ::connect(client, to.get(), to.size);
+        timer look(loop_, [&] {
+          if (log_.has("reason=resources") && !dial.empty()) return loop_.stop();
+          look.arm_after(1ms);
+        });
+        look.arm_after(1ms);
+        run();
+        char first = 0;
+        ::recv(client, &first, 1, 0);  // the 503
+        std::_Exit(dial == "resources" && first == 'H' ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
 }
 
 TEST_F(http, one_peer_has_so_many_connections_unless_it_is_unbounded) {

@@ -1,9 +1,6 @@
 #include "runtime/loop.hpp"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -358,21 +355,23 @@ TEST_F(readiness, deferred_tasks_run_once_for_many_events) {
   for (size_t i = 0; i < events.size(); ++i) loop_.unwatch(events[i].fd(), *handlers[i]);
 }
 
-/// Makes epoll_pwait2 fail with `error` in this process, as old kernels and container profiles do.
-bool forbid_epoll_pwait2(int error) {
-  sock_filter program[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),  // seccomp_data::nr
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_epoll_pwait2, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog filter{std::size(program), program};
-  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+TEST_F(readiness, of_what_the_kernel_cannot_watch_is_refused) {
+  event e;
+  io_function handler([](io_ready) { ADD_FAILURE(); });
+  FILE* const file = tmpfile();  // epoll takes no regular files
+  EXPECT_FALSE(loop_.watch(fileno(file), handler));
+  EXPECT_EQ(errno, EPERM);
+  loop_.unwatch(fileno(file), handler);
+  EXPECT_TRUE(loop_.watch(e.fd(), handler));
+  EXPECT_FALSE(loop_.watch(e.fd(), handler));
+  EXPECT_EQ(errno, EEXIST);
+  loop_.unwatch(e.fd(), handler);
+  fclose(file);
 }
 
 /// A loop's life in a process of its own: timers, tasks of another thread, events, sleep without end.
 [[noreturn]] void live_without_epoll_pwait2(int error) {
-  if (!forbid_epoll_pwait2(error)) std::_Exit(2);
+  if (!forbid_call(SYS_epoll_pwait2, error)) std::_Exit(2);
   loop l;
   event e;
   int readable = 0;
@@ -415,7 +414,7 @@ TEST(loop_death, of_an_epoll_that_fails_says_so) {
   EXPECT_DEATH(
       {
         loop l;
-        l.post([] { forbid_epoll_pwait2(EINVAL); });
+        l.post([] { forbid_call(SYS_epoll_pwait2, EINVAL); });
         l.run();
       },
       "epoll_wait");
