@@ -143,7 +143,11 @@ void publish_relay::on_lost(bool started, std::string_view reason) {
 
 void publish_relay::refuse(std::string_view code, std::string_view reason, std::string_view text) {
   upstream_.reset();
-  client_.session().reject_publish(stream_id_, code, text);
+  if (running_) {
+    client_.session().send_status(stream_id_, "error", code, text);
+  } else {
+    client_.session().reject_publish(stream_id_, code, text);
+  }
   client_.session_refused(reason, ask_.address.key.str(), text);
   client_.close_after_flush(reason);
 }

@@ -24,10 +24,15 @@ namespace asio = boost::asio;
 
 namespace {
 
-constexpr int batch_events_max = 256;
+/// Small batches: what they read is sent on while it is in the cache, and few blocks are alive at once.
+constexpr int batch_events_max = 16;
 /// While sockets are busy the loop sleeps in its own epoll set, one system call a wake-up; Asio's handlers (HTTP,
 /// resolver) get their turn this often, or as soon as nothing else happens.
 constexpr auto asio_turn_interval = std::chrono::milliseconds(5);
+constexpr base::duration rate_window = std::chrono::milliseconds(10);
+constexpr long busy_events_per_window = 50;  // 5,000 a second
+constexpr int gather_below = batch_events_max / 2;
+constexpr base::duration gather_pause = std::chrono::microseconds(200);
 constexpr uint64_t wake_key = UINT64_MAX;
 
 [[noreturn]] void fail_errno(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
@@ -227,6 +232,7 @@ struct loop::impl {
   void take_batch(base::time_point until) {
     if (!heap.empty()) until = std::min(until, heap.front().when);
     if (must_not_sleep()) until = owner.now_;
+    if (until > owner.now_ + gather_pause) gather();
     const auto wait = until == base::never ? base::duration(-1) : std::max(until - owner.now_, base::duration::zero());
     std::array<epoll_event, batch_events_max> events;
     const int count = wait_for_events(epoll_fd, events.data(), batch_events_max, wait, precise_waits);
@@ -234,7 +240,27 @@ struct loop::impl {
     if (count < 0 && errno != EINTR) fail_errno("epoll_wait");
     owner.refresh();
     for (int i = 0; i < count; ++i) dispatch(events[static_cast<size_t>(i)]);
+    note_rate(count);
     after_batch();
+  }
+
+  // At thousands of events a second, one by one, most of the CPU goes into falling asleep and waking up. As network cards moderate their
+  // interrupts, the loop then waits for a moment, so that a wake-up finds several: only above a rate at which messages stand in line
+  // anyway, and never when a batch was large or a task waits.
+  void note_rate(int count) {
+    last_batch = count;
+    rate_events += std::max(count, 0);
+    const auto elapsed = owner.now_ - rate_since;
+    if (elapsed < rate_window) return;
+    busy = rate_events * rate_window / elapsed >= busy_events_per_window;
+    rate_since = owner.now_;
+    rate_events = 0;
+  }
+  void gather() {
+    if (!busy || last_batch > gather_below) return;
+    constexpr timespec pause{0, gather_pause.count()};
+    ::nanosleep(&pause, nullptr);
+    owner.refresh();
   }
   void dispatch(const epoll_event& event) {
     if (event.data.u64 == wake_key) return;
@@ -273,6 +299,10 @@ struct loop::impl {
   uint32_t next_generation = 1;
   std::vector<entry> heap;
   uint64_t next_sequence = 0;
+  base::time_point rate_since{};
+  long rate_events = 0;
+  int last_batch = 0;
+  bool busy = false;
   timer* firing = nullptr;
   tasks deferred;
   std::mutex post_mutex;
