@@ -4,7 +4,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <optional>
+#include <utility>
 
 #include "admin/api.hpp"
 #include "admin/registrar.hpp"
@@ -22,6 +25,7 @@ namespace {
 
 // Descriptors for what is not a client: listeners, heartbeats, API calls, files.
 constexpr size_t descriptors_reserved_max = 128;
+constexpr base::duration drain_check = std::chrono::milliseconds(20);
 
 servers::second_publisher policy_of(second_publisher_policy p) {
   switch (p) {
@@ -54,7 +58,8 @@ class origin {
               [this](servers::connection& c) { return servers::make_origin_handler(c, streams_, vhosts_); }),
         streams_(
             loop_, streams_limits_, rtmp_.flusher(), [this](media::hub& h) { rtmp_.flusher().forget(h); }, metrics_),
-        vhosts_{config.vhosts, false} {}
+        vhosts_{config.vhosts, false},
+        drain_timer_(loop_, [this] { on_drain_check(); }) {}
 
   ~origin() { rtmp_.close_all("shutdown"); }
 
@@ -68,14 +73,15 @@ class origin {
     if (!api) return cannot_listen(log_, config_.api.key, config_.api.at, api.error().reason, api.error().text);
     me_.api = {(*api)->local()};
 
-    admin::registrar heartbeats(
-        loop_, {config_.register_urls, config_.register_token, config_.register_interval, advertised(*rtmp)},
-        [this] { return current(); }, log_, metrics_);
+    const admin::registrar_config targets{config_.register_urls, config_.register_token, config_.register_interval,
+                                          advertised(*rtmp)};
+    heartbeats_.emplace(loop_, targets, [this] { return current(); }, log_, metrics_);
     runtime::signal_watch signals(loop_, {SIGTERM, SIGINT}, [this](int) { stop(); });
     report_phase(config_.ready_fd, "ready", {{"rtmp", *rtmp}, {"api", (*api)->local()}});
     log_ready(log_, {{"rtmp", *rtmp}, {"api", (*api)->local()}});
     if (config_.ready_fd >= 0) ::close(config_.ready_fd);
     loop_.run();
+    heartbeats_.reset();
     log_.info("stopped", {});
     return 0;
   }
@@ -152,11 +158,23 @@ class origin {
     return base::metrics::render(parts);
   }
 
+  // No new work; publishers end, and players when they have what came before that, at most after the grace time. A
+  // second signal ends all at once.
   void stop() {
+    if (std::exchange(stopping_, true)) return loop_.stop();
     log_.info("stopping", {{"sessions", rtmp_.sessions()}});
+    give_up_at_ = loop_.now() + config_.grace_quit;
+    heartbeats_.reset();
     rtmp_.stop_listening();
-    rtmp_.close_all("shutdown");
-    loop_.stop();
+    rtmp_.drain("shutdown", false);
+    // The last frames are shown to players after `merge`.
+    drain_timer_.arm_after(rtmp_.sessions() == 0 ? base::duration::zero() : config_.merge + drain_check);
+  }
+
+  void on_drain_check() {
+    rtmp_.drain("shutdown", true);
+    if (rtmp_.sessions() == 0 || loop_.now() >= give_up_at_) return loop_.stop();
+    drain_timer_.arm_at(std::min(loop_.now() + drain_check, give_up_at_));
   }
 
   const origin_config& config_;
@@ -170,6 +188,10 @@ class origin {
   servers::directory streams_;
   const cluster::vhost_rules vhosts_;
   cluster::origin_registration me_;
+  std::optional<admin::registrar> heartbeats_;
+  runtime::timer drain_timer_;
+  base::time_point give_up_at_{};
+  bool stopping_ = false;
 };
 
 }  // namespace

@@ -302,6 +302,10 @@ void connection::close_after_flush(std::string_view reason) {
   flush();
 }
 
+void connection::drain(std::string_view reason) {
+  if (!reader_ || !reader_->has_pending()) close_after_flush(reason);
+}
+
 // Closing with unread bytes in the socket would reset the connection and take our last words with it: send FIN, read on
 // for a moment.
 void connection::linger() {

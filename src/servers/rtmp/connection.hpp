@@ -74,6 +74,8 @@ class connection final : public runtime::io_handler, public media::reader_owner 
   void pause_reading(bool on);
   /// Sends what waits, then closes. `reason` is the metric label of a refusal, or the reason of session_end.
   void close_after_flush(std::string_view reason);
+  /// close_after_flush(), unless a player has not taken all that there is for it.
+  void drain(std::string_view reason);
   /// Closes now.
   void close(std::string_view reason);
   /// True while the socket takes no more.

@@ -54,6 +54,12 @@ void rtmp_server::close_all(std::string_view reason) {
   retired_.clear();
 }
 
+void rtmp_server::drain(std::string_view reason, bool players) {
+  // From the back: a connection that goes at once gives its slot to the last one, which has had its turn.
+  for (size_t i = connections_.size(); i-- > 0;)
+    if (i < connections_.size() && (players || !connections_[i]->player())) connections_[i]->drain(reason);
+}
+
 base::metric_cell& rtmp_server::refused(std::string_view reason) {
   return metrics_.counter("sluice_refused_total", "Clients and requests refused, by reason.",
                           {{"proto", "rtmp"}, {"reason", std::string(reason)}});

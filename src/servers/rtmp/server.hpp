@@ -40,6 +40,9 @@ class rtmp_server {
   /// No new connections; those there are stay.
   void stop_listening();
   void close_all(std::string_view reason);
+  /// Closes in peace, each when what waits for it is sent: connections that do not play; with `players` also those that
+  /// play and have taken all their hub has shown them. Call it again until sessions() is 0.
+  void drain(std::string_view reason, bool players);
   size_t sessions() const { return connections_.size(); }
 
   runtime::loop& loop() { return loop_; }

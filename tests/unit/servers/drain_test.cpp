@@ -1,0 +1,57 @@
+#include <gtest/gtest.h>
+
+#include "unit/servers/support.hpp"
+
+// The orderly stop of an origin's server.
+namespace sluice::servers::test {
+namespace {
+
+class drain : public origin_test {
+ protected:
+  /// Asks until all connections are gone.
+  bool until_empty() {
+    return run_until(loop, [&] {
+      origin().server.drain("shutdown", true);
+      return origin().server.sessions() == 0;
+    });
+  }
+};
+
+TEST_F(drain, ends_publishers_first_and_players_with_all_that_was_published) {
+  stream_limits.hub.bytes_max = 64u << 20;
+  auto& pub = publisher("a");
+  auto& slow = player("a", {.receive_buffer = 8 * 1024});
+  slow.stop_reading();
+  const auto sent = made_up_stream(20, 20'000);
+  pub.publish(sent);
+  run_until(loop, [&] { return origin().bytes_in() > 4'000'000 && pub.unsent() == 0; });
+  run_turns(loop);
+
+  origin().server.stop_listening();
+  origin().server.drain("shutdown", false);
+  run_until(loop, [&] { return pub.ended; });
+  EXPECT_FALSE(pub.reset);
+  for (int i = 0; i < 5; ++i) {
+    origin().server.drain("shutdown", true);
+    run_turns(loop, 1);
+  }
+  EXPECT_FALSE(slow.ended) << "has not taken what is queued";
+  slow.go_on_reading();
+  if (!until_empty()) return;
+  run_until(loop, [&] { return slow.ended; });
+  EXPECT_FALSE(slow.reset);
+  EXPECT_EQ(slow.got, sent);
+}
+
+TEST_F(drain, ends_clients_that_do_nothing_yet) {
+  rtmp::client_request control;
+  control.intent = rtmp::client_intent::control;
+  auto& idle = client(control);
+  run_until(loop, [&] { return origin().server.sessions() == 1; });
+  origin().server.drain("shutdown", false);
+  run_until(loop, [&] { return idle.ended; });
+  until_empty();
+}
+
+}  // namespace
+}  // namespace sluice::servers::test
