@@ -27,6 +27,8 @@ constexpr size_t descriptors_reserved_max = 512;
 constexpr base::duration wait_origins_max = std::chrono::seconds(10);
 // Of the memory that the cgroup allows, all publishers' retention together may take one part in this many.
 constexpr uint64_t retention_memory_share = 10;
+// An origin that accepts connections but does not speak is stopped or wedged.
+constexpr base::duration origin_handshake_timeout = std::chrono::seconds(2);
 constexpr base::duration drain_check = std::chrono::milliseconds(100);
 // A per-viewer relay holds only what its viewer has not taken; lagging is judged at the origin.
 constexpr size_t private_hub_bytes = 16u << 20;
@@ -81,6 +83,7 @@ relay::relay_config relays_of(const proxy_config& c, runtime::descriptor_budget&
   r.prefix = prefix_of(c.client_address_prefix);
   r.vhosts = {c.vhosts, c.only_default_vhost};
   r.upstream.session = session_of(c);
+  r.upstream.session.handshake_timeout = origin_handshake_timeout;
   r.upstream.descriptors = &budget;
   r.play_wait = c.play_wait;
   r.private_hub.gop_cache = false;
@@ -193,12 +196,12 @@ class proxy {
 
     const admin::version_info version{SLUICE_VERSION, std::to_string(::getpid()), {}, {}};
     const std::string token = config_.auth.enabled ? config_.auth.token : std::string();
-    auto sink = [this](cluster::origin_registration r, const base::endpoint&,
-                       std::function<void(base::result<void>)> done) { done(director_.registration(std::move(r))); };
-    struct api {
-      const listen_address& listen;
-      admin::router routes;
-      std::unique_ptr<runtime::http_server>& server;
+    auto sink = [this](cluster::origin_registration r, const base::endpoint& peer,
+                       std::function<void(base::result<void>)> done) {
+      // Only this host can say what listens on its loopback.
+      if (r.address.is_loopback() && !peer.address.is_loopback())
+        return done(base::fail("forbidden_address", "a loopback address can be registered from this host only"));
+      done(director_.registration(std::move(r)));
     };
     api apis[] = {{config_.http, admin::make_proxy_http(version), http_},
                   {config_.http_api, admin::make_proxy_api(version, token), http_api_},
