@@ -10,6 +10,7 @@
 #include "cluster/store/memory_store.hpp"
 #include "relay/proxy_handler.hpp"
 #include "roles/api_server.hpp"
+#include "roles/exit_deadline.hpp"
 #include "roles/ready.hpp"
 #include "runtime/descriptor_budget.hpp"
 #include "runtime/http_server.hpp"
@@ -203,6 +204,11 @@ class proxy {
         return done(base::fail("forbidden_address", "a loopback address can be registered from this host only"));
       done(director_.registration(std::move(r)));
     };
+    struct api {
+      const listen_address& listen;
+      admin::router routes;
+      std::unique_ptr<runtime::http_server>& server;
+    };
     api apis[] = {{config_.http, admin::make_proxy_http(version), http_},
                   {config_.http_api, admin::make_proxy_api(version, token), http_api_},
                   {config_.system_api,
@@ -308,8 +314,9 @@ class proxy {
   // -- stop: no new work, then wait for the sessions to end, at most for the grace time
   void on_stop_signal() {
     if (std::exchange(stopping_, true)) return control_.stop();
+    exit_deadline_.emplace(log_, config_.force_quit);
     log_.info("stopping", {{"sessions", sessions()}});
-    give_up_at_ = control_.now() + std::min(config_.grace_quit, config_.force_quit);
+    give_up_at_ = control_.now() + config_.grace_quit;
     threads_.run_on_all([this](runtime::shard& s) { shards_[s.index()]->server.stop_listening(); });
     on_drain_check();
   }
@@ -362,6 +369,7 @@ class proxy {
   runtime::timer open_timer_, drain_timer_;
   base::time_point give_up_at_{};
   bool media_open_ = false, stopping_ = false;
+  std::optional<exit_deadline> exit_deadline_;
   int exit_code_ = 0;
 };
 
