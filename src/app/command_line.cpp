@@ -96,18 +96,29 @@ class subcommand {
     for (const auto& [name, values] : flags_) {
       if (!values.empty()) from.flags[name] = fmt::format("{}", fmt::join(values, ","));
     }
-    load_report unreadable;
-    if (!no_env_file_) from.dotenv = around.read_file(".env").value_or("");
+    std::vector<std::string> warnings;
+    if (!no_env_file_) {
+      auto text = around.read_file(".env");
+      if (text) {
+        from.dotenv = std::move(*text);
+      } else if (text.error().reason != "no_such_file") {
+        // Not for us, perhaps: a Python environment or a mount may be called so.
+        warnings.push_back(fmt::format(".env is not read: {}", text.error().text));
+      }
+    }
     if (!config_file_.empty()) {
       auto text = around.read_file(config_file_);
       if (!text) {
-        unreadable.errors.push_back(fmt::format("--config {}: cannot read the file", config_file_));
+        load_report unreadable;
+        unreadable.errors.push_back(fmt::format("--config {}: {}", config_file_, text.error().text));
         return unreadable;
       }
       from.yaml_name = config_file_;
       from.yaml = std::move(*text);
     }
-    return load_settings(tables_, from);
+    auto report = load_settings(tables_, from);
+    report.warnings.insert(report.warnings.begin(), warnings.begin(), warnings.end());
+    return report;
   }
 
  private:

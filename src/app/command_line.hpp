@@ -1,11 +1,11 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "app/load.hpp"
+#include "base/result.hpp"
 #include "roles/config.hpp"
 
 namespace sluice::app {
@@ -27,8 +27,7 @@ struct invocation {
 /// What parse_command_line() sees of the world, so that a test can make one up.
 struct surroundings {
   variables environment;
-  /// The file's text, or nothing if it cannot be read.
-  std::function<std::optional<std::string>(const std::string& path)> read_file;
+  std::function<base::result<std::string>(const std::string& path)> read_file;  ///< as read_settings_file()
 };
 
 /// `arguments` are those behind the program's name. Never throws for what the user wrote: errors are in the result,

@@ -4,11 +4,10 @@
 
 #include <cstdio>
 #include <exception>
-#include <fstream>
 #include <initializer_list>
-#include <iterator>
 
 #include "app/command_line.hpp"
+#include "app/files.hpp"
 #include "roles/origin.hpp"
 #include "roles/proxy.hpp"
 #include "roles/run.hpp"
@@ -28,13 +27,7 @@ app::surroundings the_world() {
       around.environment.emplace_back(text.substr(0, equals), text.substr(equals + 1));
     }
   }
-  around.read_file = [](const std::string& path) -> std::optional<std::string> {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) return std::nullopt;
-    std::string text(std::istreambuf_iterator<char>(file), {});
-    if (file.bad()) return std::nullopt;
-    return text;
-  };
+  around.read_file = app::read_settings_file;
   return around;
 }
 

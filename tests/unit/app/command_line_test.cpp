@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 namespace sluice::app {
 namespace {
 
@@ -17,15 +19,32 @@ using namespace std::chrono_literals;
 struct world {
   variables environment;
   std::map<std::string, std::string> files;
+  std::set<std::string> unreadable{};
 
   invocation ask(const std::vector<std::string>& arguments) const {
-    return parse_command_line(arguments, {environment, [this](const std::string& path) -> std::optional<std::string> {
+    return parse_command_line(arguments, {environment, [this](const std::string& path) -> base::result<std::string> {
+                                            if (unreadable.contains(path))
+                                              return base::fail("cannot_read", "cannot read the file: it is odd");
                                             const auto file = files.find(path);
-                                            if (file == files.end()) return std::nullopt;
+                                            if (file == files.end())
+                                              return base::fail("no_such_file", "cannot read the file: not there");
                                             return file->second;
                                           }});
   }
 };
+
+TEST(CommandLine, UnreadableFilesAreNamed) {
+  world w;
+  EXPECT_TRUE(w.ask({"proxy"}).warnings.empty()) << "no .env is usual";
+  w.unreadable = {".env", "dir"};
+  const auto asked = w.ask({"proxy"});
+  EXPECT_EQ(asked.what, command::proxy) << asked.err;
+  EXPECT_THAT(asked.warnings, testing::ElementsAre(".env is not read: cannot read the file: it is odd"));
+  EXPECT_TRUE(w.ask({"proxy", "--no-env-file"}).warnings.empty());
+  const auto refused = w.ask({"proxy", "--config", "dir"});
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, testing::HasSubstr("--config dir: cannot read the file: it is odd"));
+}
 
 TEST(CommandLine, ProxyDefaultsAreThoseOfTheSrsProxy) {
   const auto asked = world().ask({"proxy"});
