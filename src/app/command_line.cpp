@@ -68,6 +68,14 @@ class subcommand {
     }
   }
 
+  /// What `run` tells its children.
+  void add_supervision(roles::common_config& c) {
+    app_->add_option("--parent-pid", c.parent_pid, wrapped("The process that started this one: it is killed with it."))
+        ->type_name("PID")
+        ->group("Files");
+    add_ready_fd(c.ready_fd);
+  }
+
   void add_ready_fd(int& into) {
     app_->add_option(
             "--ready-fd", into,
@@ -240,10 +248,10 @@ invocation parse_command_line(const std::vector<std::string>& arguments, const s
   run.add_table(run_origin_table);
   subcommand proxy(app, "proxy", "Takes clients in and relays them to origins", proxy_examples);
   proxy.add_table(proxy_table);
-  proxy.add_ready_fd(result.proxy.ready_fd);
+  proxy.add_supervision(result.proxy);
   subcommand origin(app, "origin", "Takes published streams in and hands them out", origin_examples);
   origin.add_table(origin_table);
-  origin.add_ready_fd(result.origin.ready_fd);
+  origin.add_supervision(result.origin);
   auto* version = app.add_subcommand("version", "Print the version");
 
   std::vector<std::string> backwards(arguments.rbegin(), arguments.rend());  // as CLI11 wants them

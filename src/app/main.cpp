@@ -8,6 +8,7 @@
 
 #include "app/command_line.hpp"
 #include "app/files.hpp"
+#include "roles/child.hpp"
 #include "roles/origin.hpp"
 #include "roles/proxy.hpp"
 #include "roles/run.hpp"
@@ -55,6 +56,7 @@ std::unique_ptr<base::log_sink> open_log(const roles::common_config& config, con
 }
 
 int start_proxy(app::invocation& asked) {
+  if (asked.proxy.parent_pid > 0) roles::die_with(asked.proxy.parent_pid);
   fit_address_family(asked.proxy);
   const auto log = open_log(asked.proxy, "proxy", asked.warnings);
   log->info("not_served_yet",
@@ -63,6 +65,7 @@ int start_proxy(app::invocation& asked) {
 }
 
 int start_origin(app::invocation& asked) {
+  if (asked.origin.parent_pid > 0) roles::die_with(asked.origin.parent_pid);
   fit_address_family({&asked.origin.rtmp, &asked.origin.api});
   const auto log = open_log(asked.origin, "origin", asked.warnings);
   return roles::run_origin(asked.origin, *log);

@@ -13,6 +13,12 @@
 #include <utility>
 
 namespace sluice::roles {
+
+void die_with(pid_t parent) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(0);  // the parent went before the line above took effect
+}
+
 namespace {
 
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
@@ -25,8 +31,7 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
 /// The child's side of the fork: only async-signal-safe calls.
 [[noreturn]] void become(const char* program, char* const* arguments, char* const* environment, int pass_fd,
                          pid_t parent) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != parent) ::_exit(0);  // the parent went before the line above took effect
+  die_with(parent);
   ::setpgid(0, 0);
   sigset_t none;
   sigemptyset(&none);

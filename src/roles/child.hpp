@@ -12,6 +12,11 @@
 
 namespace sluice::roles {
 
+/// Has the kernel kill this process when the thread of `parent` that made it ends; leaves at once, with code 0, if that
+/// has happened already. The child's own part: execve() of a file with capabilities or set-user-id undoes what child
+/// does for it.
+void die_with(pid_t parent);
+
 /// How a process ended.
 struct child_exit {
   int code = 0;    ///< of exit(), if signal is 0

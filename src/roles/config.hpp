@@ -34,6 +34,7 @@ struct common_config {
   base::log_level log_level{};
   /// An inherited descriptor, or -1. The role writes one JSON line a phase to it and then closes it (see
   /// roles/run.hpp).
+  int parent_pid = 0;  ///< of the supervisor, with which the process is to die; 0: it has none
   int ready_fd = -1;
 };
 

@@ -136,10 +136,11 @@ class supervisor {
       ready_text_.clear();
     }
     const owned_fd passed(pipe_ends[1]);
-    auto made = s.index == 0 ? child::start(config_.program, proxy_command(config_, at_, origins_, passed.get()),
-                                            config_.proxy_environment, passed.get())
-                             : child::start(config_.program, origin_command(config_, at_, host_name_, s.index),
-                                            config_.origin_environment, -1);
+    auto command = s.index == 0 ? proxy_command(config_, at_, origins_, passed.get())
+                                : origin_command(config_, at_, host_name_, s.index);
+    command.insert(command.end(), {"--parent-pid", std::to_string(::getpid())});
+    auto made = child::start(config_.program, command,
+                             s.index == 0 ? config_.proxy_environment : config_.origin_environment, passed.get());
     if (!made) return restart_later(s, made.error().text);
     s.process = std::move(*made);
     log_.info("child_started", {{"child", s.name()}, {"child_pid", s.process->pid()}});

@@ -128,6 +128,7 @@ class supervised_cluster {
     ::close(report_);
   }
 
+  pid_t pid() const { return supervisor_; }
   void signal(int signo) const { ::kill(supervisor_, signo); }
   int exit_code() {
     int status = 0;
@@ -185,6 +186,45 @@ TEST(Supervisor, ChildThatCannotStartEndsTheCluster) {
   EXPECT_EQ(proxy.exit_code(), 1);
   supervised_cluster origin("fail-origin");
   EXPECT_EQ(origin.exit_code(), 1);
+}
+
+TEST(Supervisor, TellsChildrenWhomToDieWith) {
+  supervised_cluster cluster("good");
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THAT(cluster.line(), HasSubstr("--parent-pid " + std::to_string(cluster.pid()) + " "));
+  }
+  cluster.signal(SIGTERM);
+  EXPECT_EQ(cluster.exit_code(), 0);
+}
+
+TEST(DieWith, KillsWhenTheParentEnds) {
+  int held[2], told[2];
+  ASSERT_EQ(::pipe(held), 0);
+  ASSERT_EQ(::pipe(told), 0);
+  const pid_t parent = ::fork();
+  if (parent == 0) {
+    if (::fork() == 0) {
+      die_with(::getppid());
+      ::close(told[0]);
+      if (::write(told[1], "x", 1) != 1) ::_exit(1);
+      for (;;) ::pause();
+    }
+    for (;;) ::pause();
+  }
+  ::close(held[1]);
+  ::close(told[1]);
+  char byte = 0;
+  ASSERT_EQ(::read(told[0], &byte, 1), 1);
+  ::kill(parent, SIGKILL);
+  ::waitpid(parent, nullptr, 0);
+  EXPECT_EQ(::read(held[0], &byte, 1), 0) << "blocks until the child, which holds the other end, is gone";
+  ::close(held[0]);
+  ::close(told[0]);
+}
+
+TEST(DieWith, LeavesWhenTheParentIsAnotherAlready) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(die_with(::getpid()), testing::ExitedWithCode(0), "");
 }
 
 TEST(Supervisor, ChildrenDieWithAKilledSupervisor) {
