@@ -36,7 +36,7 @@ class ring {
   }
 
  private:
-  static constexpr size_t first = 4, kept_max = 64;
+  static constexpr size_t first = 4, kept_max = 8;
   size_t mask() const { return capacity_ - 1; }
   void grow() {
     const size_t capacity = capacity_ ? capacity_ * 2 : first;
