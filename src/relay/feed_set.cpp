@@ -130,7 +130,8 @@ class replica_link final : public feed_viewer, public media::reader_owner {
 
 feed_set::feed_set(shard_context& shard) : shard_(shard) {}
 
-feed_set::~feed_set() = default;
+// Links read hubs of feeds: they go first.
+feed_set::~feed_set() { clear(); }
 
 unsigned feed_set::home_of(const cluster::stream_key& key) const {
   return static_cast<unsigned>(std::hash<cluster::stream_key>{}(key) % shard_.all.size());

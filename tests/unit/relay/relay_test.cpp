@@ -169,6 +169,74 @@ TEST_F(proxy_test, two_origins_share_the_streams) {
   EXPECT_GE(b.published(), 2u);
 }
 
+TEST_F(proxy_test, a_publisher_is_held_back_while_his_origin_does_not_read) {
+  relays.backlog_max = 256 * 1024;
+  // Only the publisher's way is tight: the player may take his time.
+  relays.shared_hub.bytes_max = 64u << 20;
+  auto& o = add_origin({});
+  o.stream_limits.hub.bytes_max = 64u << 20;
+  o.start();
+  introduce(o, true);
+  auto& pub = publisher(0, "a");
+  auto& p = player(1, "a");
+  run_until(loop, [&] { return p.started; });
+  const auto sent = made_up_stream(30, 100'000);  // 33 MB
+  pub.publish(packets(sent.begin(), sent.begin() + 4));
+  ASSERT_TRUE(await(p, 4));
+  auto thaw = o.freeze();
+  for (size_t i = 4; i < sent.size(); ++i) pub.publish(sent[i]);
+  // What the sockets and the backlog take has gone when nothing moves any more.
+  size_t before = 0;
+  int still = 0;
+  run_until(loop, [&] {
+    still = pub.unsent() == before ? still + 1 : 0;
+    before = pub.unsent();
+    return still == 100;
+  });
+  EXPECT_GT(pub.unsent(), 1'000'000u) << "the proxy has read everything";
+  thaw->set_value();
+  ASSERT_TRUE(await(p, sent.size()));
+  EXPECT_EQ(p.got, sent) << "nothing is lost by it";
+}
+
+TEST_P(relaying, a_viewer_that_was_slow_goes_on_at_a_keyframe) {
+  auto& o = add_origin({});
+  o.stream_limits.hub.bytes_max = 2u << 20;
+  o.start();
+  introduce(o, true);
+  relays.shared_hub.bytes_max = 2u << 20;
+  const auto name = stream_with_home(0);
+  auto& pub = publisher(0, name);
+  auto& quick = player(1, name);
+  auto& slow = player(1, name);
+  run_until(loop, [&] { return quick.started && slow.started; });
+  const auto sent = made_up_stream(40, 50'000);  // 22 MB
+  pub.publish(packets(sent.begin(), sent.begin() + 4));
+  ASSERT_TRUE(await(quick, 4) && await(slow, 4));
+  slow.stop_reading();
+  size_t published = 4;
+  ASSERT_TRUE(run_until(loop, [&] {
+    if (published < sent.size() && quick.got.size() + 8 > published) pub.publish(sent[published++]);
+    return quick.got.size() == sent.size();
+  }));
+  EXPECT_EQ(quick.got, sent);
+  slow.go_on_reading();
+  ASSERT_TRUE(run_until(loop, [&] { return slow.got.back() == sent.back(); }));
+  EXPECT_LT(slow.got.size(), sent.size());
+  // Runs of the stream, each from a keyframe on.
+  auto at = sent.begin();
+  for (const auto& m : slow.got) {
+    if (at != sent.end() && m == *at) {
+      ++at;
+      continue;
+    }
+    const auto resumed = std::find(at, sent.end(), m);
+    ASSERT_NE(resumed, sent.end());
+    EXPECT_EQ(m.body[0], 0x17);
+    at = resumed + 1;
+  }
+}
+
 TEST_F(proxy_test, the_origin_learns_session_and_address) {
   auto& o = origin();
   publisher(0, "a");

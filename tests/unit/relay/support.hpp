@@ -72,6 +72,17 @@ class origin_thread {
     }
     thread_.stop();
   }
+  /// Its thread does nothing until the returned promise is kept, while its kernel goes on.
+  std::unique_ptr<std::promise<void>> freeze() {
+    auto thaw = std::make_unique<std::promise<void>>();
+    std::promise<void> frozen;
+    thread_.loop().post([&frozen, until = thaw->get_future().share()] {
+      frozen.set_value();
+      until.wait();
+    });
+    frozen.get_future().wait();
+    return thaw;
+  }
   /// Closes its connections without a word, and lives on.
   void kick_all() {
     on_thread_of(thread_.loop(), [this] { server().close_all("kicked"); });
