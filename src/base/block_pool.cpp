@@ -25,7 +25,7 @@ constexpr bool pooling = false;
 constexpr bool pooling = true;
 #endif
 
-constexpr unsigned smallest_shift = 10, largest_shift = 16, steps = 4;
+constexpr unsigned smallest_shift = 7, largest_shift = 16, steps = 4;
 constexpr size_t class_count = (largest_shift - smallest_shift) * steps;
 constexpr size_t slab_bytes = size_t{1} << 17;
 constexpr size_t spare_slabs_max = 16;  // per thread

@@ -24,7 +24,8 @@ inline std::string_view as_text(bytes_view bytes) {
 class block_ref {
  public:
   block_ref() = default;
-  /// A block of at least `capacity` uninitialised bytes, from the thread's pool of free blocks if it has one; throws std::bad_alloc.
+  /// A block of at least `capacity` uninitialised bytes, from the thread's pool of free blocks if it has one; throws
+  /// std::bad_alloc.
   static block_ref allocate(size_t capacity);
 
   block_ref(const block_ref& other) noexcept : head_(other.head_) {

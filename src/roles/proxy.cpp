@@ -351,6 +351,7 @@ class proxy {
 
   const proxy_config& config_;
   base::log_sink& log_;
+  std::optional<exit_deadline> exit_deadline_;  // destroyed last: a destructor that hangs counts too
   const size_t shard_count_;
   runtime::descriptor_budget budget_;
   relay::retention_budget retention_;
@@ -369,7 +370,6 @@ class proxy {
   runtime::timer open_timer_, drain_timer_;
   base::time_point give_up_at_{};
   bool media_open_ = false, stopping_ = false;
-  std::optional<exit_deadline> exit_deadline_;
   int exit_code_ = 0;
 };
 

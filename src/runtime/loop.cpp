@@ -244,9 +244,9 @@ struct loop::impl {
     after_batch();
   }
 
-  // At thousands of events a second, one by one, most of the CPU goes into falling asleep and waking up. As network cards moderate their
-  // interrupts, the loop then waits for a moment, so that a wake-up finds several: only above a rate at which messages stand in line
-  // anyway, and never when a batch was large or a task waits.
+  // At thousands of events a second, one by one, most of the CPU goes into falling asleep and waking up. As network
+  // cards moderate their interrupts, the loop then waits for a moment, so that a wake-up finds several: only above a
+  // rate at which messages stand in line anyway, and never when a batch was large or a task waits.
   void note_rate(int count) {
     last_batch = count;
     rate_events += std::max(count, 0);

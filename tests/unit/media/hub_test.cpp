@@ -31,7 +31,8 @@ TEST_F(hub_test, a_reader_that_is_there_gets_everything) {
   player p(stream());
   const all sent = headers + gop(1000, 30) + gop(2200, 30);
   send(sent);
-  EXPECT_EQ(p.got(), restamped(headers, 1000) + gop(1000, 30) + gop(2200, 30)) << "one flush: from the first keyframe after it came";
+  EXPECT_EQ(p.got(), restamped(headers, 1000) + gop(1000, 30) + gop(2200, 30))
+      << "one flush: from the first keyframe after it came";
   send(gop(3400, 30) + all{sound(4600)});
   EXPECT_EQ(p.got(), gop(3400, 30) + all{sound(4600)});
 }
