@@ -60,7 +60,7 @@ void note_stream(base::metrics& into, const std::string& stream, size_t viewers,
   into.gauge("sluice_stream_viewers", "Viewers of the stream here; another shard counts as one.", labels)
       .add(static_cast<int64_t>(viewers));
   into.gauge("sluice_stream_log_bytes", "Media of the stream held here.", labels).add(static_cast<int64_t>(log_bytes));
-  into.gauge("sluice_stream_live", "1 while the stream has a source.", labels).set(live ? 1 : 0);
+  into.gauge("sluice_stream_live", "Threads here that have the stream live; 0: it waits for a source.", labels).set(live ? 1 : 0);
 }
 
 }  // namespace sluice::roles

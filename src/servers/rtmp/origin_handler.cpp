@@ -25,8 +25,10 @@ class origin_handler final : public client_handler, live_publisher, live_player 
   void on_publish(rtmp::publish_request request) override {
     leave();
     stream_id_ = request.stream_id;
+    // Who holds the stream is for the log, not for whoever asks.
     const auto refuse = [&](const base::error& e, std::string_view code) {
-      client_.session().reject_publish(stream_id_, code, e.text);
+      const bool taken = e.reason == "second_publisher";
+      client_.session().reject_publish(stream_id_, code, taken ? "The stream is already published." : e.text);
       client_.session_refused(e.reason, request.name, e.text);
       client_.close_after_flush(e.reason);
     };
@@ -97,7 +99,7 @@ class origin_handler final : public client_handler, live_publisher, live_player 
   }
   base::time_point last_message() const override { return last_message_; }
   std::string describe() const override {
-    return fmt::format("{} (session {})", client_.peer().to_string(), client_.id());
+    return fmt::format("{} (session {})", client_.peer().address.to_string(), client_.id());
   }
 
   // live_player
