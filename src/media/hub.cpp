@@ -32,6 +32,7 @@ void hub::begin_source(base::time_point now) {
   source_since_ = now;
   has_video_ = false;
   joins_.clear();
+  floor_holds_ = false;
   headers_ = std::make_shared<header_set>();
   had_keyframe_ = false;
   const bool seen = !readers_.empty() && timed_;
@@ -92,6 +93,8 @@ void hub::push(frame f) {
   if (f.header) note_header(f);
   note_join(f, end());
   bytes_ += cost(f);
+  newest_arrival_ = f.arrival;
+  if (frames_.empty()) front_arrival_ = f.arrival;
   frames_.push_back(std::move(f));
   // The bound holds at all times, not only after a flush: a source that outruns the driver must not grow the log.
   while (bytes_ > limits_.bytes_max && frames_.size() > 1) {
@@ -127,7 +130,9 @@ void hub::note_join(const frame& f, uint64_t number) {
                                       : f.arrival - source_since_ >= keyframe_patience);
     join = hopeless && (joins_.empty() || f.arrival - joins_.back().arrival >= mark_interval);
   }
-  if (join) joins_.push_back({number, f.timestamp, f.arrival, headers_});
+  if (!join) return;
+  joins_.push_back({number, f.timestamp, f.arrival, headers_});
+  floor_holds_ = false;
 }
 
 const join_point* hub::newest_join() const {
@@ -153,8 +158,15 @@ bool hub::flush(size_t readers_max) {
     readers_[flush_at_++]->owner_.on_frames();
   }
   flush_at_ = 0;
-  trim();
+  // The log's front is cold memory: it is touched only when something may go.
+  if (!nothing_to_trim()) trim();
   return true;
+}
+
+// True if the floor of the last trim, set by a join point, still holds, the log does not reach below it, and its oldest
+// frame is young.
+bool hub::nothing_to_trim() const {
+  return floor_holds_ && first_ >= floor_ && newest_arrival_ - front_arrival_ <= limits_.age_max + limits_.retain;
 }
 
 void hub::trim() {
@@ -165,6 +177,8 @@ void hub::trim() {
     while (j > 0 && joins_.back().arrival - joins_[j].arrival < limits_.retain) --j;
     floor = std::min(floor, joins_[j].number);
   }
+  floor_ = floor;
+  floor_holds_ = floor < flushed_ && !joins_.empty() && joins_.back().number < flushed_;
   uint64_t slowest = floor;
   for (const reader* r : readers_)
     if (!r->waiting_) slowest = std::min(slowest, r->cursor_ + (r->offset_ > 0 ? 1 : 0));
@@ -194,6 +208,7 @@ void hub::pop_front() {
   bytes_ -= cost(frames_.front());
   frames_.pop_front();
   ++first_;
+  if (!frames_.empty()) front_arrival_ = frames_.front().arrival;
   if (flushed_ < first_) flushed_ = first_;
   while (!joins_.empty() && joins_.front().number < first_) joins_.pop_front();
 }

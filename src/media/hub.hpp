@@ -100,6 +100,7 @@ class hub {
   void note_header(const frame& f);
   void note_time(const frame& f);
   void note_join(const frame& f, uint64_t number);
+  bool nothing_to_trim() const;
   void trim();
   void pop_front();
 
@@ -116,6 +117,9 @@ class hub {
   std::vector<reader*> readers_;
   bool live_ = false;
   bool pending_ = false;  // the driver has been told
+  bool floor_holds_ = false;
+  uint64_t floor_ = 0;  // what the cache and the retention keep, as of the last trim
+  base::time_point front_arrival_{}, newest_arrival_{};
   bool has_video_ = false;
   bool had_keyframe_ = false;  // of this source
   bool rebase_pending_ = false;

@@ -4,6 +4,8 @@ namespace sluice::relay {
 namespace {
 // How long an origin may take to accept what its publisher sent before he left.
 constexpr base::duration finish_time_max = std::chrono::seconds(5);
+// The budget that all shards share hears of changes of this size.
+constexpr int64_t account_step = 64 * 1024;
 }  // namespace
 
 publish_relay::publish_relay(shard_context& shard, servers::connection& client, client_ask ask, uint32_t stream_id)
@@ -89,7 +91,8 @@ void publish_relay::on_started() {
 void publish_relay::on_client_media(rtmp::message msg) { hub_.append(std::move(msg), shard_.loop.now()); }
 
 void publish_relay::on_client_batch_end() {
-  if (hub_.bytes() != accounted_) account(hub_.bytes());
+  const auto changed = static_cast<int64_t>(hub_.bytes()) - static_cast<int64_t>(accounted_);
+  if (changed > account_step || changed < -account_step) account(hub_.bytes());
   const auto* budget = shard_.config.retention;
   const auto too_much = [&] {
     return hub_.bytes() > shard_.config.retention_bytes_max ||
