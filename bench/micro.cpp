@@ -201,6 +201,51 @@ void hub_fan_out(benchmark::State& state) {
 }
 BENCHMARK(hub_fan_out)->Arg(1)->Arg(500);
 
+/// N publishers in turn, a message at a time, each into a reader and a hub that retains 4 s: the parts of ingest and of
+/// relay-publish that are ours, with caches as cold as there. Item: a message.
+void ingest_path(benchmark::State& state) {
+  struct driver final : media::hub_driver {
+    void on_frames_pending(media::hub&) override {}
+  } quiet;
+  struct stream final : rtmp::message_sink {
+    stream(const media::hub_limits& limits, media::hub_driver& d) : hub(limits, d) { hub.begin_source({}); }
+    base::result<void> on_message(rtmp::message&& m) override {
+      hub.append(std::move(m), now);
+      return {};
+    }
+    rtmp::chunk_reader reader{8u << 20, 64};
+    media::hub hub;
+    base::time_point now{};
+    bench::stream_position at;
+  };
+  media::hub_limits limits;
+  limits.retain = std::chrono::seconds(4);
+  bench::stream_shape shape;
+  std::vector<std::unique_ptr<stream>> streams;
+  std::vector<uint8_t> start;
+  bench::append_message(start, 2, bench::set_chunk_size, 0, 0, std::vector<uint8_t>{0, 0, 16, 0}, 128);
+  const std::vector<uint8_t> preamble = shape.preamble(1);
+  start.insert(start.end(), preamble.begin(), preamble.end());
+  const auto feed = [&](stream& s) {
+    s.now = base::time_point(std::chrono::nanoseconds(bench::stream_shape::due_ns(s.at)));
+    if (!s.reader.receive(shape.next(s.at, 0), s)) state.SkipWithError("refused");
+    s.hub.flush();
+  };
+  constexpr int64_t messages_per_gop = 136;
+  for (int64_t i = 0; i < state.range(0); ++i) {
+    stream& s = *streams.emplace_back(std::make_unique<stream>(limits, quiet));
+    if (!s.reader.receive(start, s)) state.SkipWithError("refused");
+    // The retention is full, and no two streams are at the same place of their GOP.
+    const int64_t ahead = 5 * messages_per_gop + i * messages_per_gop / state.range(0);
+    for (int64_t n = 0; n < ahead; ++n) feed(s);
+  }
+  for (auto _ : state) {
+    for (auto& s : streams) feed(*s);
+  }
+  state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * state.range(0));
+}
+BENCHMARK(ingest_path)->Arg(1)->Arg(200);
+
 /// 10,000 streams onto 100 origins, each pick counted at once.
 void placement_pick(benchmark::State& state) {
   std::vector<std::string> ids;
