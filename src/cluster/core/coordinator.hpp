@@ -37,6 +37,15 @@ struct assignment {
 
 enum class play_unowned : uint8_t { wait, relay };
 
+/// What a publisher asks for.
+struct claim_request {
+  std::string session;                      ///< names the publisher
+  std::vector<std::string> exclude;         ///< ids of origins that this session could not reach just now
+  base::time_point deadline = base::never;  ///< of its wait for an origin; never: claim_wait from now
+  /// The session publishes already, and its owner is lost: the stream counts as degraded until publish_started().
+  bool fail_over = false;
+};
+
 struct coordinator_config {
   std::string proxy_id;
   uint64_t seed = 0;                                        ///< of claim ids and jitter: from the kernel's randomness
@@ -48,6 +57,21 @@ struct coordinator_config {
   base::duration miss_ttl = std::chrono::seconds(1);        ///< a store that knew no owner is not asked again before
   base::duration probe_timeout = std::chrono::milliseconds(300);
   base::duration probe_interval = std::chrono::seconds(2);  ///< of origins that send no heartbeats, or are dead
+  /// Of every origin that may carry streams: pings by which its silence is measured (see `suspect_after`).
+  base::duration ping_interval = std::chrono::milliseconds(500);
+  base::duration suspect_after =
+      std::chrono::seconds(1);  ///< no byte from it on any connection, no answer, no heartbeat
+  base::duration dead_after = std::chrono::seconds(2);
+  /// Of the origins that lived, half or more (and at least two) silent within this time: the fault is ours, none of
+  /// them is taken for dead by its silence.
+  base::duration mass_silence_window = std::chrono::seconds(10);
+  /// A stream whose owner fell silent, or was drained, moves at most once in this time. One whose owner is proven gone
+  /// moves at once.
+  base::duration move_interval = std::chrono::seconds(10);
+  unsigned breaker_failures =
+      5;  ///< sessions in a row that an origin failed, while it answers probes: no new streams …
+  base::duration breaker_open = std::chrono::seconds(5);  ///< … for so long, then one is tried
+  unsigned drain_moves_max = 16;                          ///< moves under way at once
   base::duration snapshot_interval = std::chrono::milliseconds(100);
   cluster::play_unowned play_unowned = play_unowned::wait;
   size_t origins_max = 1000;
@@ -67,7 +91,16 @@ enum class origin_health : uint8_t {
 
 enum class origin_verdict : uint8_t { alive, dead, new_incarnation };
 
+/// How an origin was lost.
+enum class loss_reason : uint8_t {
+  gone,    ///< it refuses connections, or another incarnation is in its place
+  silent,  ///< it gave no sign of life for dead_after
+};
+
 enum class probe_kind : uint8_t {
+  /// PingRequest on a control connection that the shell keeps (made if there is none): ok when the answer came. For
+  /// Sluice origins.
+  rtmp_ping,
   api_versions,  ///< GET /api/v1/versions at one of `targets`: ok on status 200; incarnation from server, service, pid
                  ///< if there
   rtmp_handshake,  ///< connect, send C0 C1, ok when S0 S1 came
@@ -100,6 +133,25 @@ struct verdict {
   uint64_t ask_id = 0;
   origin_verdict answer = origin_verdict::alive;
 };
+/// The origin is dead: sessions with it end now; nothing more is read from it. Each loss is told once.
+struct origin_lost {
+  std::string origin_id;
+  loss_reason reason = loss_reason::gone;
+};
+/// The stream's owner, as far as this proxy cares (somebody here publishes it or was told an owner), is another now:
+/// whoever is fed from a lower epoch, or from an origin without a publisher, goes there.
+struct owner_changed {
+  stream_key key;
+  assignment to;
+};
+/// Of a drain. The publisher of this proxy who publishes `key` with epoch `from` shall move to `to`, make before break:
+/// publish there with `to.epoch`, which nobody knows yet; once accepted commit_move(), then switch. Else
+/// move_refused().
+struct move {
+  stream_key key;
+  epoch from;
+  assignment to;
+};
 /// snapshot() has changed; at most one per snapshot_interval.
 struct snapshot_changed {};
 struct log {
@@ -109,8 +161,42 @@ struct log {
 };
 }  // namespace action
 
-using coordinator_action = std::variant<action::probe, action::store, action::reply_claim, action::reply_find,
-                                        action::verdict, action::snapshot_changed, action::log>;
+using coordinator_action =
+    std::variant<action::probe, action::store, action::reply_claim, action::reply_find, action::verdict,
+                 action::origin_lost, action::owner_changed, action::move, action::snapshot_changed, action::log>;
+
+/// What the proxy tells an origin in reply to its heartbeat.
+struct registration_reply {
+  /// Streams of the heartbeat that have a higher epoch by now: the origin drops its copy.
+  std::vector<std::pair<std::string, epoch>> fenced;
+  bool want_whole = false;  ///< this proxy wants the whole list of streams with the next heartbeat
+};
+
+/// How a probe went.
+enum class probe_answer : uint8_t {
+  ok,
+  silent,  ///< connected, or not even that, and no answer within the timeout
+  gone,    ///< refused, reset, closed: nobody serves there
+};
+
+/// One line of a stream's history, for `explain`.
+struct history_event {
+  uint64_t wall_ms = 0;
+  std::string what;    ///< owner, published, lost, failed_over, moved, move_refused, ended, gap, dropped, replayed …
+  std::string origin;  ///< id of the origin concerned, may be empty
+  cluster::epoch epoch;
+  std::string reason;
+};
+
+/// A stream that this proxy has to do with, for status pages.
+struct stream_status {
+  stream_key key;
+  std::string origin_id;  ///< of the owner as last heard, empty: none
+  cluster::epoch epoch;
+  std::string session;    ///< that publishes it through this proxy, empty: none
+  bool degraded = false;  ///< published here, and without an owner now
+  bool held = false;      ///< an origin says that it has a publisher for it
+};
 
 /// For metrics and status pages.
 struct cluster_snapshot {
@@ -120,9 +206,19 @@ struct cluster_snapshot {
     origin_health health = origin_health::alive;
     bool is_sluice = false;
     size_t streams = 0;  ///< load as placement sees it
+    std::string service, pid;
+    double weight = 1;
+    uint32_t capacity = 0;
+    bool draining = false;
+    size_t to_move = 0;                     ///< streams published here that are still there, while draining
+    std::vector<std::string> move_refused;  ///< `stream: reason`, of this drain, the last 100
+    bool breaker_open = false;
+    base::time_point heard_at{};  ///< the last sign of life of any kind
   };
   std::vector<origin> origins;
-  size_t streams = 0;  ///< streams published through this proxy now
+  size_t streams = 0;   ///< streams published through this proxy now
+  size_t degraded = 0;  ///< of these, without an owner now
+  bool mass_silence = false;
   size_t waiting = 0;  ///< claims and finds without an answer
 };
 
@@ -139,15 +235,16 @@ class coordinator {
   coordinator& operator=(const coordinator&) = delete;
 
   /// A heartbeat or a first registration. Error reasons: voided_incarnation, too_many_origins.
-  base::result<void> registration(origin_registration reg, moment at);
+  base::result<registration_reply> registration(origin_registration reg, moment at);
+  /// The last byte from the origin, on any connection, came then. To be told (for all origins that sessions are
+  /// connected to) before on_timeout() and probe_result().
+  void heard(const std::string& origin_id, base::time_point when);
 
   /// A publisher wants to start (or to go on elsewhere). Answered with the owner there is while its origin lives, else
-  /// a new owner is placed and claimed. `exclude`: ids of origins that this session could not reach just now; they stay
-  /// excluded until they have answered since. `session` names the publisher: when it claims the stream again with
-  /// `exclude`, its claim_wait counts from its first claim. A grant that publish_started() does not follow within
-  /// unstarted_ttl is undone.
-  void claim(uint64_t request_id, const stream_key& key, std::string session, std::vector<std::string> exclude,
-             moment at);
+  /// a new owner is placed and claimed. Excluded origins stay so until they have answered since. When a session claims
+  /// the stream again with `exclude`, its wait counts from its first claim. A grant that publish_started() does not
+  /// follow within unstarted_ttl is undone.
+  void claim(uint64_t request_id, const stream_key& key, claim_request request, moment at);
   /// A player wants the owner. Never writes. Waits until `deadline` (base::never: play_wait from now) for one.
   void find(uint64_t request_id, const stream_key& key, base::time_point deadline, moment at);
   /// The asker is gone: no reply. Of a claim, answered or not, what it wrote is undone, unless somebody publishes with
@@ -159,14 +256,33 @@ class coordinator {
   void publish_started(const stream_key& key, const epoch& e, moment at);
   void publish_ended(const stream_key& key, const epoch& e, moment at);
 
-  /// Outcome of a session's connect to an origin. A failed one makes it suspect and probes it.
+  /// Of action::move: the new owner has accepted the publish. Writes the ownership; answered by reply_claim, with
+  /// store_conflict if the stream has another owner by now (then the new publish is to be ended).
+  void commit_move(uint64_t request_id, const stream_key& key, const epoch& from, const assignment& to, moment at);
+  /// The new owner refused, or could not be reached: the stream stays where it is, and the drain reports it.
+  void move_refused(const stream_key& key, const epoch& from, const std::string& to_origin, std::string reason,
+                    moment at);
+  /// A draining origin gets nothing new; streams published through this proxy are moved away. `server_id` as in the
+  /// registration. Stays so over restarts of the origin, until undone. Error reason: unknown_origin. Returns how many
+  /// streams are to move.
+  base::result<size_t> drain(const std::string& server_id, bool on, moment at);
+
+  /// For explain(): something that happened to a stream outside this class.
+  void note(const stream_key& key, history_event what);
+  /// The last 32 events of a stream, oldest first; of at most 10,000 streams, those with the oldest events forgotten.
+  std::vector<history_event> explain(const stream_key& key) const;
+  std::vector<stream_status> streams() const;
+
+  /// Outcome of a session's connect to an origin. A failed one makes it suspect and probes it. dial_ok() also says that
+  /// the origin agreed to a publish or play (closes the circuit breaker).
   void dial_failed(const std::string& origin_id, moment at);
   void dial_ok(const std::string& origin_id, moment at);
   /// An origin closed a connection: is it gone? Answered by action::verdict after a probe (at most two probe timeouts).
   void origin_closed(uint64_t ask_id, const std::string& origin_id, moment at);
 
   /// `incarnation`: `server-service-pid` as the origin told it, if it did.
-  void probe_result(const std::string& origin_id, bool ok, const std::optional<std::string>& incarnation, moment at);
+  void probe_result(const std::string& origin_id, probe_answer answer, const std::optional<std::string>& incarnation,
+                    moment at);
   void store_replied(store_reply reply, moment at);
   void on_timeout(moment at);
 

@@ -8,8 +8,16 @@
 
 #include "base/endpoint.hpp"
 #include "base/result.hpp"
+#include "cluster/core/ownership.hpp"
 
 namespace sluice::cluster {
+
+/// A stream that a Sluice origin holds.
+struct held_stream {
+  std::string name;      ///< `vhost/app/stream`
+  cluster::epoch epoch;  ///< the highest that it has accepted for it, zero: none
+  bool published = false;
+};
 
 /// What only a Sluice origin says of itself (the object `sluice`); its presence tells it from stock origins.
 struct sluice_info {
@@ -23,7 +31,12 @@ struct sluice_info {
   load_figures load;
   double weight = 1;      ///< relative share of streams, 0.01 … 1000
   uint32_t capacity = 0;  ///< streams that it takes at most; 0: no limit
+  /// What changed since the last heartbeat that this proxy took (a stream that is held no more has `published` false
+  /// and epoch zero), or all that it holds if `whole`. At most held_streams_max.
+  std::vector<held_stream> streams;
+  bool whole = false;
 };
+inline constexpr size_t held_streams_max = 8000;
 
 /// One origin server, as told by POST /api/v1/srs/register.
 struct origin_registration {
