@@ -49,19 +49,57 @@ reader::reader(hub& h, reader_owner& owner, reader_start start) : hub_(h), owner
 
 reader::~reader() { hub_.detach(*this); }
 
+void reader::set_numbered() {
+  numbered_ = true;
+  if (waiting_ || cursor_ == hub_.begin()) return;
+  cursor_ = hub_.begin();
+  due_timestamp_ = hub_.at(cursor_).timestamp;
+}
+
 bool reader::joined() {
+  if (!waiting_) return true;
+  if (resume_ && !resumed()) return false;
   if (!waiting_) return true;
   const auto* join = hub_.newest_join();
   // Who was there before the first keyframe gets the stream from it on, however much has come at once.
   if (join && drops_ == 0 && join->number >= attached_) join = hub_.join_at_or_after(attached_);
   if (!join || join->number < cursor_) return false;
   if (cursor_ > 0 && drops_ > 0) dropped_ += join->number - cursor_;
-  cursor_ = join->number;
+  start_at(*join);
+  return true;
+}
+
+void reader::start_at(const join_point& join) {
+  cursor_ = join.number;
   waiting_ = false;
-  if (join->headers != sent_headers_) {
-    due_headers_ = join->headers;
-    due_timestamp_ = join->timestamp;
+  mark_due_ = true;
+  if (join.headers != sent_headers_) {
+    due_headers_ = join.headers;
+    due_timestamp_ = join.timestamp;
   }
+}
+
+/// False while the message to go on with may still come. When it has come, or never will, resume_ is empty.
+bool reader::resumed() {
+  const auto at = hub_.locate(resume_->source, resume_->next);
+  if (!at) {
+    if (!hub_.live() || hub_.source() == resume_->source) return false;  // nobody publishes yet
+    resume_.reset();                                                     // somebody else does: as any newcomer
+    return true;
+  }
+  if (*at >= static_cast<int64_t>(hub_.flushed_)) {
+    if (hub_.live() && hub_.source() != resume_->source) resume_.reset();
+    return resume_ == nullptr;
+  }
+  if (*at >= static_cast<int64_t>(hub_.begin())) {
+    cursor_ = static_cast<uint64_t>(*at);
+    waiting_ = false;
+  } else if (const auto* oldest = hub_.join_at_or_after(hub_.begin())) {
+    start_at(*oldest);
+  } else {
+    return false;
+  }
+  resume_.reset();
   return true;
 }
 
@@ -70,6 +108,7 @@ void reader::catch_up() {
   // The log has moved past this reader: on from the newest keyframe, with the headers that hold there.
   ++drops_;
   waiting_ = true;
+  mark_due_ = true;
   dropped_ += hub_.begin() - cursor_;
   cursor_ = hub_.begin();
 }
@@ -77,9 +116,47 @@ void reader::catch_up() {
 void reader::prepare(base::send_buffer& prelude) {
   if (!at_boundary()) return;
   catch_up();
-  if (!joined() || !due_headers_) return;
+  if (!joined()) return;
+  if (numbered_) return prepare_numbered(prelude);
+  if (!due_headers_) return;
   for (const auto& header : *due_headers_) append_header(header, due_timestamp_, stream_id_, prelude);
   sent_headers_ = std::exchange(due_headers_, nullptr);
+}
+
+/// A mark before the frame at the cursor, if its number is not what the receiver counts to.
+void reader::prepare_numbered(base::send_buffer& prelude) {
+  if (cursor_ >= hub_.flushed_) return;
+  const source_span* span = hub_.span_of(cursor_);
+  if (!span || (!mark_due_ && span->begin == marked_span_ && !span->source.empty())) return;
+  mark m;
+  if (span->source.empty()) {
+    m.headers = 1;
+  } else {
+    m.source = span->source;
+    m.next = span->first + (cursor_ - span->begin);
+    m.offset = span->offset;
+    if (due_headers_) m.headers = static_cast<uint32_t>(due_headers_->size());
+    mark_due_ = false;
+    marked_span_ = span->begin;
+  }
+  const auto said = encode_mark(m);
+  append_whole(rtmp::wire_message::serialise(base::slice::copy_of(said, rtmp::message_headroom), rtmp::data_amf0,
+                                             hub_.at(cursor_).timestamp, chunk_stream_of(rtmp::data_amf0), stream_id_,
+                                             wire_chunk_size),
+               prelude);
+  if (!due_headers_ || span->source.empty()) return;
+  for (const auto& header : *due_headers_) append_header(header, due_timestamp_, stream_id_, prelude);
+  sent_headers_ = std::exchange(due_headers_, nullptr);
+}
+
+/// Up to where frames may be gathered in one go: a numbered receiver is told of each span before its first frame.
+uint64_t reader::gather_end() const {
+  if (!numbered_) return hub_.flushed_;
+  const source_span* span = hub_.span_of(cursor_);
+  if (!span) return hub_.flushed_;
+  const bool told = span->source.empty() || (!mark_due_ && span->begin == marked_span_);
+  if (!told) return cursor_;
+  return std::min(hub_.flushed_, span->source.empty() ? cursor_ + 1 : hub_.span_end(cursor_));
 }
 
 bool reader::skipped(const frame& f) const {
@@ -138,7 +215,8 @@ size_t reader::gather(std::span<iovec> out, size_t* bytes, bool rest_only) {
   }
   if (rest_only || waiting_ || n < hub_.begin()) return count;
   bool needs_key = video_needs_key_;
-  for (; n < hub_.flushed_ && count < out.size(); ++n) {
+  const uint64_t end = gather_end();
+  for (; n < end && count < out.size(); ++n) {
     const frame& f = hub_.at(n);
     if (passes(f, skipped(f), needs_key) && !add(f.wire, 0)) break;
   }
