@@ -56,6 +56,14 @@ void reader::set_numbered() {
   due_timestamp_ = hub_.at(cursor_).timestamp;
 }
 
+void reader::start_at(uint64_t number) {
+  if (number <= cursor_) return;
+  cursor_ = number;
+  const auto* join = hub_.join_at_or_after(number);
+  due_headers_ = join ? join->headers : hub_.headers();
+  due_timestamp_ = join ? join->timestamp : number < hub_.end() ? hub_.at(number).timestamp : 0;
+}
+
 bool reader::joined() {
   if (!waiting_) return true;
   if (resume_ && !resumed()) return false;
@@ -65,11 +73,11 @@ bool reader::joined() {
   if (join && drops_ == 0 && join->number >= attached_) join = hub_.join_at_or_after(attached_);
   if (!join || join->number < cursor_) return false;
   if (cursor_ > 0 && drops_ > 0) dropped_ += join->number - cursor_;
-  start_at(*join);
+  join_at(*join);
   return true;
 }
 
-void reader::start_at(const join_point& join) {
+void reader::join_at(const join_point& join) {
   cursor_ = join.number;
   waiting_ = false;
   mark_due_ = true;
@@ -95,7 +103,7 @@ bool reader::resumed() {
     cursor_ = static_cast<uint64_t>(*at);
     waiting_ = false;
   } else if (const auto* oldest = hub_.join_at_or_after(hub_.begin())) {
-    start_at(*oldest);
+    join_at(*oldest);
   } else {
     return false;
   }
@@ -125,7 +133,7 @@ void reader::prepare(base::send_buffer& prelude) {
 
 /// A mark before the frame at the cursor, if its number is not what the receiver counts to.
 void reader::prepare_numbered(base::send_buffer& prelude) {
-  if (cursor_ >= hub_.flushed_) return;
+  if (cursor_ >= shown_end()) return;
   const source_span* span = hub_.span_of(cursor_);
   if (!span || (!mark_due_ && span->begin == marked_span_ && !span->source.empty())) return;
   mark m;
@@ -151,12 +159,12 @@ void reader::prepare_numbered(base::send_buffer& prelude) {
 
 /// Up to where frames may be gathered in one go: a numbered receiver is told of each span before its first frame.
 uint64_t reader::gather_end() const {
-  if (!numbered_) return hub_.flushed_;
+  if (!numbered_) return shown_end();
   const source_span* span = hub_.span_of(cursor_);
-  if (!span) return hub_.flushed_;
+  if (!span) return shown_end();
   const bool told = span->source.empty() || (!mark_due_ && span->begin == marked_span_);
   if (!told) return cursor_;
-  return std::min(hub_.flushed_, span->source.empty() ? cursor_ + 1 : hub_.span_end(cursor_));
+  return std::min(shown_end(), span->source.empty() ? cursor_ + 1 : hub_.span_end(cursor_));
 }
 
 bool reader::skipped(const frame& f) const {
@@ -238,7 +246,7 @@ void reader::consume(size_t bytes) {
     ++cursor_;
   }
   if (waiting_ || cursor_ < hub_.begin()) return;
-  for (; cursor_ < hub_.flushed_; ++cursor_) {
+  for (; cursor_ < shown_end(); ++cursor_) {
     const frame& f = hub_.at(cursor_);
     bool needs_key = video_needs_key_;
     if (!passes(f, skipped(f), needs_key)) continue;
@@ -270,7 +278,7 @@ std::vector<uint8_t> reader::rest() {
 
 bool reader::has_pending() const {
   if (offset_ > 0) return true;
-  return waiting_ ? hub_.newest_join() != nullptr : cursor_ < hub_.flushed_;
+  return waiting_ ? hub_.newest_join() != nullptr : cursor_ < shown_end();
 }
 
 const frame* reader::peek() {
@@ -298,7 +306,7 @@ void reader::pause(bool on) {
 
 size_t reader::backlog() const {
   size_t bytes = offset_ > 0 ? partial_.size() - offset_ : 0;
-  for (uint64_t n = std::max(cursor_ + (offset_ > 0), hub_.begin()); n < hub_.end(); ++n)
+  for (uint64_t n = std::max(cursor_ + (offset_ > 0), hub_.begin()); n < std::min(hub_.end(), end_); ++n)
     bytes += hub_.at(n).wire.size();
   return bytes;
 }

@@ -2,6 +2,7 @@
 
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -43,6 +44,10 @@ class reader {
   /// The receiver is the other end of a numbered link: it is sent marks, and one that starts at the oldest frame gets
   /// it whether or not it is a keyframe. Before the first prepare().
   void set_numbered();
+  /// Of a reader that starts at the oldest frame: from that frame of the log on (a join point: with its headers), and up
+  /// to below that one only.
+  void start_at(uint64_t number);
+  void stop_at(uint64_t number) { end_ = number; }
   /// Before the first prepare(), for a reader that starts at a keyframe: it had everything of `source` below `next`
   /// from elsewhere and goes on there, as soon as the hub has that message. If the hub gets another source, or has
   /// given that message up, it starts as any newcomer, from the oldest join point in the latter case.
@@ -91,9 +96,10 @@ class reader {
   };
   bool joined();
   bool resumed();
-  void start_at(const join_point& join);
+  void join_at(const join_point& join);
   void prepare_numbered(base::send_buffer& prelude);
   uint64_t gather_end() const;
+  uint64_t shown_end() const { return std::min(hub_.flushed_, end_); }
   void catch_up();
   bool skipped(const frame& f) const;
   size_t gather_wire(const rtmp::wire_message& wire, size_t offset, std::span<iovec> out, size_t count, size_t* taken);
@@ -113,6 +119,7 @@ class reader {
   uint32_t stream_id_ = wire_stream_id;
   std::unique_ptr<std::vector<patched_header>> patched_;  // of the last gather(), for another stream id
   std::unique_ptr<resumption> resume_;
+  uint64_t end_ = UINT64_MAX;  // frames from there on are not for this reader
   uint64_t marked_span_ = UINT64_MAX;  // begin of the span that the receiver was told of
   bool numbered_ = false, mark_due_ = true;
   bool waiting_ = true;  // for a join point

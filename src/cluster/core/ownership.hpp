@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/result.hpp"
 #include "base/time.hpp"
@@ -19,6 +20,10 @@ struct epoch {
   uint64_t claim_id = 0;
   auto operator<=>(const epoch&) const = default;
 };
+
+/// `counter.claim_id`, as servers tell each other.
+std::string to_string(const epoch& e);
+std::optional<epoch> parse_epoch(std::string_view text);
 
 /// The counter of the next claim: above what the store holds and what this proxy has seen, and not below the wall
 /// clock, so that a store that lost everything does not start again below epochs that origins remember.
