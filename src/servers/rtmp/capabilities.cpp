@@ -25,12 +25,32 @@ amf0::object forward_capabilities(bool can_reconnect) {
           {"sluice", amf0::object{{"version", SLUICE_VERSION}}}};
 }
 
-amf0::value peer_note::to_amf() const { return amf0::object{{"session", session}, {"epoch", epoch}}; }
+amf0::value peer_note::to_amf() const {
+  amf0::object members{{"session", session}, {"epoch", epoch}};
+  if (control) members.emplace_back("control", true);
+  return members;
+}
 
 peer_note peer_note::from(const amf0::value& command_object) {
   const auto* note = command_object.find("sluice");
   if (!note) return {};
-  return {text_of(*note, "session"), text_of(*note, "epoch")};
+  const auto* control = note->find("control");
+  return {text_of(*note, "session"), text_of(*note, "epoch"), control && control->boolean_or(false)};
+}
+
+void announce_control(amf0::object& answer) {
+  for (auto& [name, v] : answer) {
+    if (name != "sluice") continue;
+    auto members = v.members();
+    members.emplace_back("control", true);
+    v = amf0::object(std::move(members));
+  }
+}
+
+bool keeps_control_connections(const amf0::value& answer) {
+  const auto* note = answer.find("sluice");
+  const auto* control = note ? note->find("control") : nullptr;
+  return control && control->boolean_or(false);
 }
 
 }  // namespace sluice::servers

@@ -17,8 +17,14 @@ amf0::object forward_capabilities(bool can_reconnect);
 struct peer_note {
   std::string session;  ///< the session id under which the client is logged
   std::string epoch;    ///< `counter.claim`, empty if none
+  /// A control connection: it is kept for its pings, nothing is published or played on it.
+  bool control = false;
   amf0::value to_amf() const;
   static peer_note from(const amf0::value& command_object);
 };
+
+/// Adds to the answer to connect that a control connection is kept, and finds that in one.
+void announce_control(amf0::object& answer);
+bool keeps_control_connections(const amf0::value& answer);
 
 }  // namespace sluice::servers

@@ -13,13 +13,18 @@ class origin_handler final : public client_handler, live_publisher, live_player 
       : client_(c), streams_(streams), vhosts_(vhosts) {}
 
   void on_connect(rtmp::connect_request request) override {
+    auto answer = forward_capabilities(false);
     if (client_.peer_trusted()) {
-      if (auto note = peer_note::from(request.command_object); !note.session.empty())
-        client_.adopt_id(std::move(note.session));
+      auto note = peer_note::from(request.command_object);
+      if (note.control) {
+        client_.session().allow_idle();
+        announce_control(answer);
+      }
+      if (!note.session.empty()) client_.adopt_id(std::move(note.session));
     }
     app_ = std::move(request.app);
     tc_url_ = std::move(request.tc_url);
-    client_.session().accept_connect(forward_capabilities(false));
+    client_.session().accept_connect(answer);
   }
 
   void on_publish(rtmp::publish_request request) override {
