@@ -53,7 +53,7 @@ void publish_relay::finished() {
 
 void publish_relay::claim() {
   claiming_ =
-      shard_.control.claim(shard_.loop, ask_.address.key, ask_.session, failed_,
+      shard_.control.claim(shard_.loop, ask_.address.key, {.session = ask_.session, .exclude = failed_},
                            [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> found) {
                              if (alive.expired()) return;
                              claiming_ = 0;

@@ -18,10 +18,13 @@ std::string text_of(const amf0::value& note, std::string_view name) {
 
 }  // namespace
 
-amf0::object forward_capabilities(bool can_reconnect, bool numbered) {
+amf0::object forward_capabilities(bool can_reconnect, bool trusted) {
   const amf0::object every{{"*", fourcc_can_forward}};
   amf0::object sluice{{"version", SLUICE_VERSION}};
-  if (numbered) sluice.emplace_back("numbered", true);
+  if (trusted) {
+    sluice.emplace_back("numbered", true);
+    sluice.emplace_back("control", true);
+  }
   return {{"capsEx", caps_multitrack | caps_mod_ex | caps_nano_offset | (can_reconnect ? caps_reconnect : 0)},
           {"fourCcList", amf0::value(amf0::value::storage(amf0::strict_array{{amf0::value("*")}}))},
           {"videoFourCcInfoMap", every},
@@ -29,11 +32,16 @@ amf0::object forward_capabilities(bool can_reconnect, bool numbered) {
           {"sluice", std::move(sluice)}};
 }
 
-bool says_numbered(const amf0::value& information) {
+namespace {
+bool says(const amf0::value& information, std::string_view member) {
   const auto* sluice = information.find("sluice");
-  const auto* numbered = sluice ? sluice->find("numbered") : nullptr;
-  return numbered && numbered->boolean_or(false);
+  const auto* v = sluice ? sluice->find(member) : nullptr;
+  return v && v->boolean_or(false);
 }
+}  // namespace
+
+bool says_numbered(const amf0::value& information) { return says(information, "numbered"); }
+bool keeps_control_connections(const amf0::value& information) { return says(information, "control"); }
 
 amf0::value peer_note::to_amf() const {
   amf0::object members{{"session", session}};

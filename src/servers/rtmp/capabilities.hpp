@@ -11,10 +11,12 @@ namespace sluice::servers {
 
 /// Members of the answer to connect that announce what is forwarded: every FourCC, multitrack, ModEx and nanosecond
 /// offsets (Enhanced RTMP v2, "Enhancing NetConnection connect Command"). `can_reconnect`: this server may send
-/// ReconnectRequest. `numbered`: to a server that is trusted: this connection may carry marks (media/mark.hpp).
-amf0::object forward_capabilities(bool can_reconnect, bool numbered = false);
-/// Whether an answer to connect said `numbered`. `information`: its information object.
+/// ReconnectRequest. `trusted`: to a server of ours: connections may carry marks (media/mark.hpp), and control connections
+/// are kept.
+amf0::object forward_capabilities(bool can_reconnect, bool trusted = false);
+/// Whether an answer to connect said so. `information`: its information object.
 bool says_numbered(const amf0::value& information);
+bool keeps_control_connections(const amf0::value& information);
 
 /// What one Sluice server tells the next in the `sluice` member of the command object. Believed from trusted peers
 /// only.
