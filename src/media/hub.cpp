@@ -30,7 +30,7 @@ hub::~hub() = default;
 void hub::append(rtmp::message msg, base::time_point now) {
   if (headers_left_ > 0) {
     --headers_left_;
-    return take_header(std::move(msg), now);
+    return append_header(std::move(msg), now);
   }
   if (skip_ > 0) {
     --skip_;

@@ -80,6 +80,11 @@ class hub {
   /// the same timeline: messages that are in the log already are dropped by append(). Any other begins a new source.
   /// `fresh`: the first mark of its connection.
   mark_outcome on_mark(const mark& m, bool fresh, base::time_point now);
+  /// A header that is sent to bring this hub up to date, outside the numbering: what it has already is no news to its
+  /// readers.
+  void append_header(rtmp::message msg, base::time_point now);
+  /// Of a source without numbers: it goes on where it stopped, and `offset` takes its timestamps to the old timeline.
+  void resume_source(uint32_t offset);
   /// One message, in order. `now` is its arrival.
   void append(rtmp::message msg, base::time_point now);
   /// A frame of another hub (the same stream on another thread): kept as it is, with that hub's number.
@@ -136,7 +141,6 @@ class hub {
   void attach(reader& r);
   void detach(reader& r);
   void take(rtmp::message msg, base::time_point now);
-  void take_header(rtmp::message msg, base::time_point now);
   void open_span(const std::string& source, uint64_t first);
   void open_pending_span();
   void push(frame f);

@@ -85,8 +85,13 @@ void hub::open_pending_span() {
   open_span(source_, source_next_);
 }
 
-/// A header that was sent to bring this hub up to date. What it has already is no news to its readers.
-void hub::take_header(rtmp::message msg, base::time_point now) {
+void hub::resume_source(uint32_t offset) {
+  live_ = true;
+  rebase_pending_ = false;
+  offset_ = offset;
+}
+
+void hub::append_header(rtmp::message msg, base::time_point now) {
   const uint32_t timestamp = timed_ ? last_timestamp_ : msg.timestamp + offset_;
   const frame f =
       make_frame({msg.timestamp, msg.type, 0, 0, std::move(msg.payload)}, timestamp, now, limits_.strip_set_data_frame);
@@ -95,8 +100,10 @@ void hub::take_header(rtmp::message msg, base::time_point now) {
     const auto known = h.body().view();
     if (h.header_slot == f.header_slot && std::equal(known.begin(), known.end(), view.begin(), view.end())) return;
   }
-  if (spans_.empty() || !spans_.back().source.empty() || span_pending_) open_span({}, 0);
-  span_pending_ = true;
+  if (!source_.empty()) {
+    if (spans_.empty() || !spans_.back().source.empty()) open_span({}, 0);
+    span_pending_ = true;
+  }
   push(f);
 }
 

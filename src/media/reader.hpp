@@ -44,8 +44,8 @@ class reader {
   /// The receiver is the other end of a numbered link: it is sent marks, and one that starts at the oldest frame gets
   /// it whether or not it is a keyframe. Before the first prepare().
   void set_numbered();
-  /// Of a reader that starts at the oldest frame: from that frame of the log on (a join point: with its headers), and up
-  /// to below that one only.
+  /// Of a reader that starts at the oldest frame: from that frame of the log on (a join point: with its headers), and
+  /// up to below that one only.
   void start_at(uint64_t number);
   void stop_at(uint64_t number) { end_ = number; }
   /// Before the first prepare(), for a reader that starts at a keyframe: it had everything of `source` below `next`
@@ -119,7 +119,7 @@ class reader {
   uint32_t stream_id_ = wire_stream_id;
   std::unique_ptr<std::vector<patched_header>> patched_;  // of the last gather(), for another stream id
   std::unique_ptr<resumption> resume_;
-  uint64_t end_ = UINT64_MAX;  // frames from there on are not for this reader
+  uint64_t end_ = UINT64_MAX;          // frames from there on are not for this reader
   uint64_t marked_span_ = UINT64_MAX;  // begin of the span that the receiver was told of
   bool numbered_ = false, mark_due_ = true;
   bool waiting_ = true;  // for a join point

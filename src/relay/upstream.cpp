@@ -28,7 +28,7 @@ upstream_metrics::upstream_metrics(base::metrics& m)
       connections(m.gauge("sluice_upstream_connections", "Connections to origins open now.", {{"proto", "rtmp"}})) {}
 
 upstream::upstream(runtime::loop& l, const upstream_config& config, upstream_metrics& metrics,
-                   std::vector<base::endpoint> endpoints, origin_line line, rtmp::client_request request,
+                   std::vector<base::endpoint> endpoints, std::shared_ptr<origin_line> line, rtmp::client_request request,
                    upstream_events& events)
     : loop_(l),
       config_(config),
@@ -36,7 +36,7 @@ upstream::upstream(runtime::loop& l, const upstream_config& config, upstream_met
       endpoints_(std::move(endpoints)),
       line_(std::move(line)),
       request_(std::move(request)),
-      events_(events),
+      events_(&events),
       asks_numbered_(servers::peer_note::from(request_.command_object).numbered),
       timer_(l, [this] { on_deadline(); }) {
   metrics_.connections.add(1);
@@ -104,7 +104,7 @@ void upstream::on_io(runtime::io_ready ready) {
   if (ready.writable && blocked_) {
     flush();
     half_close_if_done();
-    if (!alive.expired() && !ended_ && !blocked_) events_.on_drained();
+    if (!alive.expired() && !ended_ && !blocked_) events_->on_drained();
   }
 }
 
@@ -122,7 +122,7 @@ void upstream::read_some() {
       return end([started = started_, reason](upstream_events& e) { e.on_lost(started, reason); });
     }
     metrics_.bytes_in.add(static_cast<int64_t>(got.bytes));
-    if (line_) line_->store(loop_.now().time_since_epoch().count(), std::memory_order_relaxed);
+    if (line_) note_heard(*line_, loop_.now());
     const auto ok = session_->receive({loop_.read_buffer(), got.bytes}, loop_.now());
     handle_events();
     if (alive.expired() || ended_) return;
@@ -148,15 +148,15 @@ void upstream::handle_events() {
     if (auto* media = std::get_if<rtmp::media_message>(&*event)) {
       const auto said = numbered_ ? media::parse_mark(media->msg) : std::nullopt;
       if (said) {
-        events_.on_mark(*said);
+        events_->on_mark(*said);
       } else {
-        events_.on_media(std::move(media->msg));
+        events_->on_media(std::move(media->msg));
       }
     } else if (auto* connected = std::get_if<rtmp::client_connected>(&*event)) {
       numbered_ = asks_numbered_ && servers::says_numbered(connected->information);
     } else if (std::holds_alternative<rtmp::client_started>(*event)) {
       started_ = true;
-      events_.on_started();
+      events_->on_started();
     } else if (auto* status = std::get_if<rtmp::client_status>(&*event); status && ends_stream(*status)) {
       return end([s = std::move(*status)](upstream_events& e) { e.on_refused(s); });
     }
@@ -242,7 +242,7 @@ void upstream::end(std::function<void(upstream_events&)> last_call) {
   }
   // Deferred: the owner may destroy this upstream in the call.
   loop_.defer([this, alive = std::weak_ptr<bool>(alive_), last_call = std::move(last_call)] {
-    if (!alive.expired()) last_call(events_);
+    if (!alive.expired()) last_call(*events_);
   });
 }
 

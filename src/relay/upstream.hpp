@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -10,6 +9,7 @@
 #include "media/mark.hpp"
 #include "media/reader.hpp"
 #include "proto/rtmp/client_session.hpp"
+#include "relay/origin_lines.hpp"
 #include "runtime/descriptor_budget.hpp"
 #include "runtime/loop.hpp"
 #include "runtime/tcp.hpp"
@@ -53,21 +53,19 @@ struct upstream_metrics {
   base::metric_cell& connections;
 };
 
-/// Where the sessions with an origin write when its last byte came: monotonic ns since the clock's epoch. Shared by all
-/// threads.
-using origin_line = std::shared_ptr<std::atomic<int64_t>>;
-
 /// One RTMP connection to an origin: dials its endpoints in turn, runs the client session, and pushes a hub or hands
 /// over what it plays.
 class upstream final : public runtime::io_handler, public media::reader_owner {
  public:
   upstream(runtime::loop& l, const upstream_config& config, upstream_metrics& metrics,
-           std::vector<base::endpoint> endpoints, origin_line line, rtmp::client_request request,
+           std::vector<base::endpoint> endpoints, std::shared_ptr<origin_line> line, rtmp::client_request request,
            upstream_events& events);
   ~upstream();
 
   /// Bounds what the kernel takes in while reading is paused. To be called before the connection is made.
   void limit_receive_memory(int bytes) { receive_bytes_ = bytes; }
+  /// Somebody else hears of what becomes of it from now on.
+  void hand_over(upstream_events& to) { events_ = &to; }
   /// Sends every frame of `h`, from the oldest that it holds, or those from frame `first` of its log on.
   void push(media::hub& h);
   void push_from(media::hub& h, uint64_t first);
@@ -107,9 +105,9 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   upstream_metrics& metrics_;
   std::vector<base::endpoint> endpoints_;
   size_t next_endpoint_ = 0;
-  const origin_line line_;
+  const std::shared_ptr<origin_line> line_;  // may be null
   rtmp::client_request request_;
-  upstream_events& events_;
+  upstream_events* events_;
   const bool asks_numbered_;
   base::endpoint remote_;
   std::unique_ptr<runtime::tcp_connector> connector_;
