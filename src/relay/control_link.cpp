@@ -33,19 +33,16 @@ rtmp::client_request request_to(const base::endpoint& to) {
 
 control_link::control_link(runtime::loop& l, const rtmp::session_config& config, std::shared_ptr<origin_line> line,
                            std::function<void()> on_broken)
-    : loop_(l),
-      config_(config),
-      line_(std::move(line)),
-      on_broken_(std::move(on_broken)),
-      timer_(l, [this] { on_timeout(); }) {}
+    : loop_(l), config_(config), line_(std::move(line)), on_broken_(std::move(on_broken)), timer_(l, [this] {
+        on_timeout();
+      }) {}
 
 control_link::~control_link() { hang_up(); }
 
 void control_link::ping(const std::vector<base::endpoint>& targets, base::duration timeout, probe_done done) {
   if (unsupported_) {
-    const cluster::action::probe handshake{.kind = cluster::probe_kind::rtmp_handshake,
-                                           .targets = targets,
-                                           .timeout = timeout};
+    const cluster::action::probe handshake{
+        .kind = cluster::probe_kind::rtmp_handshake, .targets = targets, .timeout = timeout};
     return probe_origin(loop_, handshake, std::move(done));
   }
   done_ = std::move(done);

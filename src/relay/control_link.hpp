@@ -57,8 +57,8 @@ class control_link final : runtime::io_handler {
   runtime::tcp_stream stream_;
   std::unique_ptr<rtmp::client_session> session_;
   state state_ = state::closed;
-  probe_done done_;              // of the ping that is out
-  unsigned breaks_ = 0;          // while it is
+  probe_done done_;                // of the ping that is out
+  unsigned breaks_ = 0;            // while it is
   unsigned failed_greetings_ = 0;  // in a row
   bool unsupported_ = false;
   base::time_point unanswered_since_ = base::never;

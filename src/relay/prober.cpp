@@ -34,7 +34,9 @@ std::optional<std::string> incarnation_of(std::string_view body) {
 class handshake_probe final : runtime::io_handler, public std::enable_shared_from_this<handshake_probe> {
  public:
   handshake_probe(runtime::loop& l, const base::endpoint& to, base::duration timeout, probe_done done)
-      : loop_(l), to_(to), timeout_(timeout), done_(std::move(done)), timer_(l, [this] { finish(probe_answer::silent); }) {}
+      : loop_(l), to_(to), timeout_(timeout), done_(std::move(done)), timer_(l, [this] {
+          finish(probe_answer::silent);
+        }) {}
 
   void start() {
     self_ = shared_from_this();
@@ -148,9 +150,9 @@ void probe_origin(runtime::loop& l, const cluster::action::probe& p, probe_done 
     runtime::http_client_request request;
     request.url = fmt::format("http://{}/api/v1/versions", target.to_string());
     request.timeout = p.timeout;
-    runtime::http_fetch(
-        l, std::move(request),
-        [report](const base::result<runtime::http_response>& response) { report(outcome_of(response)); });
+    runtime::http_fetch(l, std::move(request), [report](const base::result<runtime::http_response>& response) {
+      report(outcome_of(response));
+    });
   }
 }
 
