@@ -37,15 +37,15 @@ control_link::control_link(runtime::loop& l, const rtmp::session_config& config,
       config_(config),
       line_(std::move(line)),
       on_broken_(std::move(on_broken)),
-      timer_(l, [this] { on_timeout(); }) {}
+      timer_(l, [this] { on_timeout(); }),
+      redial_(l, [this] { dial(); }) {}
 
 control_link::~control_link() { hang_up(); }
 
 void control_link::ping(const std::vector<base::endpoint>& targets, base::duration timeout, probe_done done) {
   if (unsupported_) {
-    const cluster::action::probe handshake{.kind = cluster::probe_kind::rtmp_handshake,
-                                           .targets = targets,
-                                           .timeout = timeout};
+    const cluster::action::probe handshake{
+        .kind = cluster::probe_kind::rtmp_handshake, .targets = targets, .timeout = timeout};
     return probe_origin(loop_, handshake, std::move(done));
   }
   done_ = std::move(done);
@@ -157,9 +157,11 @@ void control_link::broken() {
   hang_up();
   if (!was_ready && ++failed_greetings_ >= failed_greetings_max) unsupported_ = true;
   if (done_) {
-    // Somebody accepted and hung up twice, so somebody is there; but that is no answer.
-    if (++breaks_ > 1) return answer(probe_answer::silent);
-    return dial();
+    // Somebody who accepts and hangs up each time is there; but that is no answer.
+    if (++breaks_ > redials_max) return answer(probe_answer::silent);
+    state_ = state::dialling;
+    redial_.arm_after(redial_pause);
+    return;
   }
   if (was_ready)
     loop_.post([this, alive = std::weak_ptr<bool>(alive_)] {
@@ -168,6 +170,7 @@ void control_link::broken() {
 }
 
 void control_link::hang_up() {
+  redial_.cancel();
   dials_.clear();
   session_.reset();
   unanswered_since_ = base::never;

@@ -49,7 +49,7 @@ class control_link final : runtime::io_handler {
   const rtmp::session_config& config_;
   std::shared_ptr<origin_line> line_;
   std::function<void()> on_broken_;
-  runtime::timer timer_;
+  runtime::timer timer_, redial_;
   std::vector<base::endpoint> targets_;
   std::vector<std::unique_ptr<runtime::tcp_connector>> dials_;
   size_t dials_left_ = 0;
@@ -57,8 +57,8 @@ class control_link final : runtime::io_handler {
   runtime::tcp_stream stream_;
   std::unique_ptr<rtmp::client_session> session_;
   state state_ = state::closed;
-  probe_done done_;              // of the ping that is out
-  unsigned breaks_ = 0;          // while it is
+  probe_done done_;                // of the ping that is out
+  unsigned breaks_ = 0;            // while it is
   unsigned failed_greetings_ = 0;  // in a row
   bool unsupported_ = false;
   base::time_point unanswered_since_ = base::never;

@@ -77,8 +77,7 @@ void director::on_link_broken(const std::string& origin_id) {
   carry_out_all();
 }
 
-uint64_t director::claim(runtime::loop& back, cluster::stream_key key, cluster::claim_request request,
-                         assigned done) {
+uint64_t director::claim(runtime::loop& back, cluster::stream_key key, cluster::claim_request request, assigned done) {
   const uint64_t id = ++ids_;
   loop_.post([this, &back, id, key = std::move(key), request = std::move(request), done = std::move(done)]() mutable {
     requests_.emplace(id, waiting{&back, std::move(done)});

@@ -15,7 +15,8 @@ namespace sluice::relay {
 /// When the last byte came from one origin on any connection: nanoseconds of the monotonic clock, 0: none yet.
 using origin_line = std::atomic<int64_t>;
 
-/// A byte came from the origin now. Any thread. Two that write at once are of one age: which of them stays is no matter.
+/// A byte came from the origin now. Any thread. Two that write at once are of one age: which of them stays is no
+/// matter.
 inline void note_heard(origin_line& line, base::time_point now) {
   line.store(now.time_since_epoch().count(), std::memory_order_relaxed);
 }
