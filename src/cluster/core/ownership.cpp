@@ -1,5 +1,7 @@
 #include "cluster/core/ownership.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 

@@ -23,6 +23,7 @@ struct epoch {
 
 /// `counter.claim_id`, both decimal, as messages between servers carry it.
 std::string text_of(const epoch& e);
+inline std::string to_string(const epoch& e) { return text_of(e); }
 /// Nothing if it is malformed or above epoch_counter_max.
 std::optional<epoch> parse_epoch(std::string_view text);
 
