@@ -33,9 +33,12 @@ rtmp::client_request request_to(const base::endpoint& to) {
 
 control_link::control_link(runtime::loop& l, const rtmp::session_config& config, std::shared_ptr<origin_line> line,
                            std::function<void()> on_broken)
-    : loop_(l), config_(config), line_(std::move(line)), on_broken_(std::move(on_broken)), timer_(l, [this] {
-        on_timeout();
-      }) {}
+    : loop_(l),
+      config_(config),
+      line_(std::move(line)),
+      on_broken_(std::move(on_broken)),
+      timer_(l, [this] { on_timeout(); }),
+      redial_(l, [this] { dial(); }) {}
 
 control_link::~control_link() { hang_up(); }
 
@@ -154,9 +157,11 @@ void control_link::broken() {
   hang_up();
   if (!was_ready && ++failed_greetings_ >= failed_greetings_max) unsupported_ = true;
   if (done_) {
-    // Somebody accepted and hung up twice, so somebody is there; but that is no answer.
-    if (++breaks_ > 1) return answer(probe_answer::silent);
-    return dial();
+    // Somebody who accepts and hangs up each time is there; but that is no answer.
+    if (++breaks_ > redials_max) return answer(probe_answer::silent);
+    state_ = state::dialling;
+    redial_.arm_after(redial_pause);
+    return;
   }
   if (was_ready)
     loop_.post([this, alive = std::weak_ptr<bool>(alive_)] {
@@ -165,6 +170,7 @@ void control_link::broken() {
 }
 
 void control_link::hang_up() {
+  redial_.cancel();
   dials_.clear();
   session_.reset();
   unanswered_since_ = base::never;

@@ -49,7 +49,7 @@ class control_link final : runtime::io_handler {
   const rtmp::session_config& config_;
   std::shared_ptr<origin_line> line_;
   std::function<void()> on_broken_;
-  runtime::timer timer_;
+  runtime::timer timer_, redial_;
   std::vector<base::endpoint> targets_;
   std::vector<std::unique_ptr<runtime::tcp_connector>> dials_;
   size_t dials_left_ = 0;

@@ -34,9 +34,12 @@ std::optional<std::string> incarnation_of(std::string_view body) {
 class handshake_probe final : runtime::io_handler, public std::enable_shared_from_this<handshake_probe> {
  public:
   handshake_probe(runtime::loop& l, const base::endpoint& to, base::duration timeout, probe_done done)
-      : loop_(l), to_(to), timeout_(timeout), done_(std::move(done)), timer_(l, [this] {
-          finish(probe_answer::silent);
-        }) {}
+      : loop_(l),
+        to_(to),
+        timeout_(timeout),
+        done_(std::move(done)),
+        timer_(l, [this] { finish(probe_answer::silent); }),
+        redial_(l, [this] { dial(); }) {}
 
   void start() {
     self_ = shared_from_this();
@@ -76,12 +79,9 @@ class handshake_probe final : runtime::io_handler, public std::enable_shared_fro
 
   void hung_up() {
     close();
-    if (std::exchange(hung_up_, true)) return finish(probe_answer::silent);
+    if (++hung_up_ > redials_max) return finish(probe_answer::silent);
     received_ = 0;
-    // The connector, whose callback may be on the stack, must outlive it.
-    loop_.defer([self = shared_from_this()] {
-      if (self->self_) self->dial();
-    });
+    redial_.arm_after(redial_pause);
   }
 
   void close() {
@@ -93,6 +93,7 @@ class handshake_probe final : runtime::io_handler, public std::enable_shared_fro
   void finish(probe_answer answer) {
     if (!self_) return;
     timer_.cancel();
+    redial_.cancel();
     close();
     loop_.post([self = std::exchange(self_, nullptr), answer] { self->done_({answer, std::nullopt}); });
   }
@@ -101,11 +102,11 @@ class handshake_probe final : runtime::io_handler, public std::enable_shared_fro
   const base::endpoint to_;
   const base::duration timeout_;
   probe_done done_;
-  runtime::timer timer_;
+  runtime::timer timer_, redial_;
   std::unique_ptr<runtime::tcp_connector> connector_;
   runtime::tcp_stream stream_;
   size_t received_ = 0;
-  bool hung_up_ = false;
+  unsigned hung_up_ = 0;
   std::shared_ptr<handshake_probe> self_;
 };
 

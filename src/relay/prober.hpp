@@ -15,10 +15,14 @@ struct probe_outcome {
 };
 using probe_done = std::function<void(probe_outcome)>;
 
+inline constexpr unsigned redials_max = 3;
+inline constexpr base::duration redial_pause = std::chrono::milliseconds(20);
+
 /// Asks an origin whether it lives, by a handshake or its API, as `p` says: only an application's answer counts, since
 /// the kernel of a stopped process still accepts connections. One of several targets will do; it is gone if all refuse.
-/// A target that accepts and hangs up is asked once more: only a port that refuses then says that nobody is there (a
-/// full server hangs up, too). `done` is called once, never from within.
+/// A target that accepts and hangs up is asked again, redials_max times: a full server hangs up, too, and the port of a
+/// killed process may outlive its connections for a moment. Only a port that refuses says that nobody is there. `done`
+/// is called once, never from within.
 void probe_origin(runtime::loop& l, const cluster::action::probe& p, probe_done done);
 
 }  // namespace sluice::relay

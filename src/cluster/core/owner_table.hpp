@@ -42,6 +42,7 @@ class owner_table {
 
   size_t publishing() const { return publishing_; }
   size_t waiting() const { return requests_.size(); }
+  std::vector<stream_status> statuses() const;
 
  private:
   /// A claim that was granted and whose publish has not started.

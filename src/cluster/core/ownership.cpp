@@ -7,20 +7,15 @@
 
 namespace sluice::cluster {
 
-std::string to_string(const epoch& e) { return fmt::format("{}.{}", e.counter, e.claim_id); }
+std::string text_of(const epoch& e) { return std::to_string(e.counter) + "." + std::to_string(e.claim_id); }
 
 std::optional<epoch> parse_epoch(std::string_view text) {
   epoch e;
-  const auto read = [&](uint64_t& number, char stop) {
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (failure != std::errc() || end == text.data()) return false;
-    text.remove_prefix(static_cast<size_t>(end - text.data()));
-    if (stop == '\0') return text.empty();
-    if (!text.starts_with(stop)) return false;
-    text.remove_prefix(1);
-    return true;
-  };
-  if (!read(e.counter, '.') || !read(e.claim_id, '\0')) return std::nullopt;
+  const char* const end = text.data() + text.size();
+  const auto counter = std::from_chars(text.data(), end, e.counter);
+  if (counter.ec != std::errc() || counter.ptr == end || *counter.ptr != '.') return std::nullopt;
+  const auto claim = std::from_chars(counter.ptr + 1, end, e.claim_id);
+  if (claim.ec != std::errc() || claim.ptr != end || e.counter > epoch_counter_max) return std::nullopt;
   return e;
 }
 

@@ -63,7 +63,7 @@ TEST(coordinator, two_proxies_claim_in_the_same_instant) {
     }
   };
   for (size_t i : {0u, 1u}) {
-    proxies[i]->claim(1, key_a, "s", {}, at);
+    proxies[i]->claim(1, key_a, {.session = "s"}, at);
     drain(i);
     ASSERT_EQ(steps[i].size(), 1u);
   }
@@ -464,7 +464,7 @@ TEST(coordinator, a_failing_store_fails_claims_and_spares_what_runs) {
   const assignment a = c.granted(key_a);
   c->publish_started(key_a, a.epoch, c.now());
   c.hold_store = true;
-  c->claim(1, key_b, "s", {}, c.now());
+  c->claim(1, key_b, {.session = "s"}, c.now());
   std::optional<store_request> step;
   while (auto next = c->poll_action()) {
     if (auto* s = std::get_if<action::store>(&*next)) step = s->request;
