@@ -20,7 +20,7 @@ class move_events {
 };
 
 /// The first half of a move, make before break: a publish at the new owner beside the one that runs.
-class publish_move final : upstream_events {
+class publish_move final : public upstream_events {
  public:
   publish_move(shard_context& shard, const cluster::action::move& what, rtmp::client_request request, move_events& to);
 
@@ -50,7 +50,7 @@ class publish_move final : upstream_events {
 
 /// Keeps the old owner's connection until it has taken what was meant for it, for a few seconds at most; then tells the
 /// shard that it can go (shard_context::keep, release).
-class parting_upstream final : upstream_events {
+class parting_upstream final : public upstream_events {
  public:
   parting_upstream(shard_context& shard, std::unique_ptr<upstream> u);
   void start();
