@@ -96,8 +96,9 @@ class hub {
   /// Id of the present source, and the number that its next message will have.
   const std::string& source() const { return source_; }
   uint64_t source_next() const { return source_next_; }
-  /// How many sources there have been.
+  /// How many sources there have been, and with which frame the present one began.
   uint64_t sources() const { return sources_; }
+  uint64_t source_begin() const { return source_begin_; }
   /// For a replica: its home hub has got another source.
   void follow_source();
   /// While set the log gives up nothing for its age, only for want of room: nobody has taken what is in it.
@@ -181,7 +182,7 @@ class hub {
   std::vector<source_span> spans_;  // oldest first
   std::string source_;
   uint64_t source_next_ = 0;  // number of the next message
-  uint64_t sources_ = 0;
+  uint64_t sources_ = 0, source_begin_ = 0;
   uint64_t skip_ = 0;           // messages that come again
   uint32_t sender_offset_ = 0;  // what the sender has added to the timestamps
   uint32_t headers_left_ = 0;   // messages that come without a number

@@ -17,6 +17,7 @@ constexpr size_t spans_max = 64;
 void hub::begin_source(base::time_point now, std::string id) {
   live_ = true;
   ++sources_;
+  source_begin_ = end();
   source_since_ = now;
   has_video_ = false;
   joins_.clear();
@@ -40,6 +41,7 @@ void hub::end_source() { live_ = false; }
 
 void hub::follow_source() {
   ++sources_;
+  source_begin_ = end();
   has_video_ = had_keyframe_ = false;
   joins_.clear();
   floor_holds_ = false;

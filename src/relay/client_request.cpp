@@ -59,8 +59,7 @@ rtmp::client_request request_for(const client_ask& ask, rtmp::client_intent inte
   return request;
 }
 
-rtmp::client_request shared_request_for(const client_ask& ask, const cluster::assignment& to,
-                                        const link_terms& terms) {
+rtmp::client_request shared_request_for(const client_ask& ask, const cluster::assignment& to, const link_terms& terms) {
   rtmp::client_request request;
   request.intent = rtmp::client_intent::play;
   if (to.is_sluice) {

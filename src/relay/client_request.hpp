@@ -33,7 +33,6 @@ rtmp::client_request request_for(const client_ask& ask, rtmp::client_intent inte
                                  const link_terms& terms, const relay_config& config);
 
 /// A pull that many viewers share: no client's address or parameters.
-rtmp::client_request shared_request_for(const client_ask& ask, const cluster::assignment& to,
-                                        const link_terms& terms);
+rtmp::client_request shared_request_for(const client_ask& ask, const cluster::assignment& to, const link_terms& terms);
 
 }  // namespace sluice::relay

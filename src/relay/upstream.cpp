@@ -28,8 +28,8 @@ upstream_metrics::upstream_metrics(base::metrics& m)
       connections(m.gauge("sluice_upstream_connections", "Connections to origins open now.", {{"proto", "rtmp"}})) {}
 
 upstream::upstream(runtime::loop& l, const upstream_config& config, upstream_metrics& metrics,
-                   std::vector<base::endpoint> endpoints, std::shared_ptr<origin_line> line, rtmp::client_request request,
-                   upstream_events& events)
+                   std::vector<base::endpoint> endpoints, std::shared_ptr<origin_line> line,
+                   rtmp::client_request request, upstream_events& events)
     : loop_(l),
       config_(config),
       metrics_(metrics),

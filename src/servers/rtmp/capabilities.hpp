@@ -11,8 +11,8 @@ namespace sluice::servers {
 
 /// Members of the answer to connect that announce what is forwarded: every FourCC, multitrack, ModEx and nanosecond
 /// offsets (Enhanced RTMP v2, "Enhancing NetConnection connect Command"). `can_reconnect`: this server may send
-/// ReconnectRequest. `trusted`: to a server of ours: connections may carry marks (media/mark.hpp), and control connections
-/// are kept.
+/// ReconnectRequest. `trusted`: to a server of ours: connections may carry marks (media/mark.hpp), and control
+/// connections are kept.
 amf0::object forward_capabilities(bool can_reconnect, bool trusted = false);
 /// Whether an answer to connect said so. `information`: its information object.
 bool says_numbered(const amf0::value& information);

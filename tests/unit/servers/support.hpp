@@ -220,7 +220,8 @@ struct origin_parts {
       : server(l, "origin", server_limits, merge, log, metrics,
                [this](connection& c) { return make_origin_handler(c, streams, vhosts); }),
         fence(true, l.now()),
-        streams(l, stream_limits, fence, server.flusher(), [this](media::hub& h) { server.flusher().forget(h); }, metrics) {
+        streams(
+            l, stream_limits, fence, server.flusher(), [this](media::hub& h) { server.flusher().forget(h); }, metrics) {
     const auto opened = server.listen(any_port(), {});
     EXPECT_TRUE(opened);
     if (opened) at = *opened;
