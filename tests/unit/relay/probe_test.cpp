@@ -78,9 +78,7 @@ class puppet_origin final : runtime::io_handler {
       while (auto event = session_->next_event()) {
         if (!std::holds_alternative<rtmp::connect_request>(*event)) continue;
         ++connects;
-        auto answer = servers::forward_capabilities(false);
-        servers::announce_control(answer);
-        session_->accept_connect(answer);
+        session_->accept_connect(servers::forward_capabilities(false, true));
       }
       auto& out = session_->output();
       while (!out.empty()) {
