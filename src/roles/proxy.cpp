@@ -48,6 +48,7 @@ struct proxy_shard {
                 prompt,
                 relay::upstream_metrics(cells),
                 relay::retention_metrics(cells),
+                relay::failover_metrics(cells),
                 all},
         feeds(context) {}
 
@@ -128,6 +129,15 @@ class proxy {
       a.server = std::move(*opened);
     }
     director_.on_change = [this](const cluster::cluster_snapshot& s) { on_snapshot(s); };
+    director_.on_origin_lost = [this](const std::string& origin_id, cluster::loss_reason reason) {
+      tell_shards([origin_id, reason](relay::shard_context& c) { c.origin_lost(origin_id, reason); });
+    };
+    director_.on_owner_changed = [this](const cluster::stream_key& key, const cluster::assignment& to) {
+      tell_shards([key, to](relay::shard_context& c) { c.owner_changed(key, to); });
+    };
+    director_.on_move = [this](const cluster::action::move& what) {
+      tell_shards([what](relay::shard_context& c) { c.move(what); });
+    };
     runtime::signal_watch signals(control_, {SIGTERM, SIGINT}, [this](int) { on_stop_signal(); });
     report_phase(config_.ready_fd, "api", {{"system_api", system_api_->local()}});
     if (config_.wait_origins == 0) {
@@ -222,6 +232,11 @@ class proxy {
                                                  director_, log_, shard_metrics_[i], feeds_);
       feeds_[i] = &shards_[i]->feeds;
     });
+  }
+
+  void tell_shards(const std::function<void(relay::shard_context&)>& what) {
+    for (size_t i = 0; i < shard_count_; ++i)
+      threads_.loop_of(static_cast<unsigned>(i)).post([this, i, what] { what(shards_[i]->context); });
   }
 
   void stop_shards() {
