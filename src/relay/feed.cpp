@@ -126,6 +126,8 @@ void pull_feed::on_started() {
 void pull_feed::arm_splicer() { retry_.arm_at(splicer_->deadline()); }
 
 void pull_feed::on_media(rtmp::message msg) {
+  // What a numbered link brings before its first mark (|RtmpSampleAccess) is no message of the stream.
+  if (upstream_->numbered() && !marked_) return;
   if (!splicer_) return hub().append(std::move(msg), shard_.loop.now());
   const uint64_t gaps = splicer_->gaps();
   splicer_->take(hub(), std::move(msg), shard_.loop.now());
