@@ -47,7 +47,7 @@ void splicer::begin(base::time_point now) {
   runs_.fill(0);
   telling_.fill(false);
   held_.clear();
-  held_bytes_ = 0;
+  held_bytes_ = seen_ = 0;
   decide_at_ = now + patience;
 }
 
@@ -100,6 +100,7 @@ void splicer::go_on_unmatched(hub& h, base::time_point now) {
 /// Whether `msg` is the last of what was delivered. Advances all places where a run of matches may stand.
 bool splicer::match(const rtmp::message& msg) {
   const uint32_t hash = hash_of(msg);
+  ++seen_;
   for (size_t i = count_; i-- > 0;) {  // downwards: runs_[i] grows from the old runs_[i - 1]
     if (past(i).hash != hash) {
       runs_[i] = 0;
@@ -110,7 +111,7 @@ bool splicer::match(const rtmp::message& msg) {
     telling_[i] = (i > 0 && telling_[i - 1]) || is_unique(i);
   }
   const size_t last = count_ - 1;
-  if (runs_[last] < std::min<size_t>(run_min, count_) || !telling_[last]) return false;
+  if (runs_[last] < std::min<size_t>({run_min, count_, seen_}) || !telling_[last]) return false;
   offset_ = past(last).timestamp - msg.timestamp;
   joining_ = false;
   held_.clear();

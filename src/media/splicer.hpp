@@ -28,7 +28,8 @@ class splicer {
   uint64_t gaps() const { return gaps_; }
 
   static constexpr size_t remembered = 64;
-  /// So many messages in a row must match, one of them unlike all others remembered: silence looks alike.
+  /// So many messages in a row must match, or all that came, one of them unlike all others remembered: silence looks
+  /// alike.
   static constexpr unsigned run_min = 3;
 
  private:
@@ -50,6 +51,7 @@ class splicer {
   std::array<bool, remembered> telling_{};  // and one of them was unique
   std::vector<rtmp::message> held_;         // from the newest keyframe on
   size_t held_bytes_ = 0;
+  size_t seen_ = 0;      // messages since begin()
   uint32_t offset_ = 0;  // to what is delivered, from the source's timestamps
   base::time_point decide_at_{};
   bool joining_ = false, has_video_ = false, holding_ = false;

@@ -23,7 +23,7 @@ struct client_ask {
 /// What a numbered link is told at its beginning, if the origin is ours.
 struct link_terms {
   std::string source;  ///< publish: id of the publication; play: of the one that goes on, empty: none
-  uint64_t next = 0;   ///< play: what is wanted next of it
+  uint64_t next = 0;   ///< play: what is wanted next of it; publish: how many messages it has had
 };
 
 /// The same ask, for an origin. A Sluice origin gets the stream's canonical form, so that its key is ours whatever

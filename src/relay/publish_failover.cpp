@@ -133,7 +133,8 @@ void publish_relay::move(const cluster::action::move& what) {
   if (!running_ || outage_ || move_ || to_.epoch != what.from)
     return shard_.control.move_refused(ask_.address.key, what.from, what.to.origin_id, "the stream is not settled");
   move_ = std::make_unique<publish_move>(
-      shard_, what, request_for(ask_, rtmp::client_intent::publish, what.to, {publication_, 0}, shard_.config), *this);
+      shard_, what, request_for(ask_, rtmp::client_intent::publish, what.to, {publication_, hub_.end()}, shard_.config),
+      *this);
 }
 
 void publish_relay::on_move_refused(std::string_view reason) {

@@ -95,7 +95,7 @@ void publish_relay::dial() {
   watch_.start(to_.origin_id);
   upstream_ = std::make_unique<upstream>(
       shard_.loop, shard_.config.upstream, shard_.upstream_cells, to_.rtmp, shard_.control.line_of(to_.origin_id),
-      request_for(ask_, rtmp::client_intent::publish, to_, {publication_, 0}, shard_.config), *this);
+      request_for(ask_, rtmp::client_intent::publish, to_, {publication_, hub_.end()}, shard_.config), *this);
 }
 
 void publish_relay::try_next() {

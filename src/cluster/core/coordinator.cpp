@@ -16,13 +16,18 @@ class coordinator::impl {
     after_input(at);
   }
 
+  /// What every input begins with.
+  void before_input(moment at) { origins_.woke(at.now, origins_due_); }
+
   /// What every input ends with: those who waited for an origin go on, and the snapshot's readers learn that it
   /// changed.
   void after_input(moment at) {
+    origins_.take_departures();
     if (origins_.take_confirmed()) streams_.origins_confirmed(at);
     const bool changed = origins_.take_changed();
     if (changed || streams_.publishing() != published_) snapshot_due_ = true;
     published_ = streams_.publishing();
+    origins_due_ = origins_.next_deadline();
     if (!snapshot_due_ || at.now < snapshot_at_) return;
     snapshot_due_ = false;
     snapshot_at_ = at.now + config_.snapshot_interval;
@@ -30,7 +35,7 @@ class coordinator::impl {
   }
 
   base::time_point next_deadline() const {
-    const base::time_point next = std::min(origins_.next_deadline(), streams_.next_deadline());
+    const base::time_point next = std::min(origins_due_, streams_.next_deadline());
     return snapshot_due_ ? std::min(next, snapshot_at_) : next;
   }
 
@@ -41,6 +46,7 @@ class coordinator::impl {
   history history_;
   bool snapshot_due_ = false;
   base::time_point snapshot_at_ = base::time_point::min();
+  base::time_point origins_due_ = base::never;
   size_t published_ = 0;
 };
 
@@ -48,34 +54,40 @@ coordinator::coordinator(coordinator_config config, moment at) : impl_(std::make
 coordinator::~coordinator() = default;
 
 base::result<registration_reply> coordinator::registration(origin_registration reg, moment at) {
+  impl_->before_input(at);
   auto outcome = impl_->origins_.registration(std::move(reg), at.now);
   impl_->after_input(at);
   return outcome.map([] { return registration_reply{}; });
 }
 
-void coordinator::heard(const std::string&, base::time_point) {}
+void coordinator::heard(const std::string& origin_id, base::time_point when) { impl_->origins_.heard(origin_id, when); }
 
 void coordinator::claim(uint64_t request_id, const stream_key& key, claim_request request, moment at) {
+  impl_->before_input(at);
   impl_->streams_.claim(request_id, key, std::move(request.session), std::move(request.exclude), at);
   impl_->after_input(at);
 }
 
 void coordinator::find(uint64_t request_id, const stream_key& key, base::time_point deadline, moment at) {
+  impl_->before_input(at);
   impl_->streams_.find(request_id, key, deadline, at);
   impl_->after_input(at);
 }
 
 void coordinator::cancel(uint64_t request_id, moment at) {
+  impl_->before_input(at);
   impl_->streams_.cancel(request_id, at);
   impl_->after_input(at);
 }
 
 void coordinator::publish_started(const stream_key& key, const epoch& e, moment at) {
+  impl_->before_input(at);
   impl_->streams_.publish_started(key, e, at);
   impl_->after_input(at);
 }
 
 void coordinator::publish_ended(const stream_key& key, const epoch& e, moment at) {
+  impl_->before_input(at);
   impl_->streams_.publish_ended(key, e, at);
   impl_->after_input(at);
 }
@@ -98,32 +110,39 @@ std::vector<history_event> coordinator::explain(const stream_key& key) const { r
 std::vector<stream_status> coordinator::streams() const { return impl_->streams_.statuses(); }
 
 void coordinator::dial_failed(const std::string& origin_id, moment at) {
+  impl_->before_input(at);
   impl_->origins_.dial_failed(origin_id, at.now);
   impl_->after_input(at);
 }
 
 void coordinator::dial_ok(const std::string& origin_id, moment at) {
+  impl_->before_input(at);
   impl_->origins_.dial_ok(origin_id, at.now);
   impl_->after_input(at);
 }
 
-void coordinator::origin_closed(uint64_t ask_id, const std::string& origin_id, moment at) {
-  impl_->origins_.ask(ask_id, origin_id, at.now);
+void coordinator::origin_closed(uint64_t ask_id, const std::string& origin_id, moment at, bool agreed) {
+  impl_->before_input(at);
+  impl_->before_input(at);
+  impl_->origins_.ask(origin_id, {ask_id, at.now, agreed});
   impl_->after_input(at);
 }
 
 void coordinator::probe_result(const std::string& origin_id, probe_answer answer,
                                const std::optional<std::string>& incarnation, moment at) {
-  impl_->origins_.probe_result(origin_id, answer == probe_answer::ok, incarnation, at.now);
+  impl_->before_input(at);
+  impl_->origins_.probe_result(origin_id, answer, incarnation, at.now);
   impl_->after_input(at);
 }
 
 void coordinator::store_replied(store_reply reply, moment at) {
+  impl_->before_input(at);
   impl_->streams_.store_replied(std::move(reply), at);
   impl_->after_input(at);
 }
 
 void coordinator::on_timeout(moment at) {
+  impl_->before_input(at);
   impl_->origins_.on_timeout(at.now);
   impl_->streams_.on_timeout(at);
   impl_->after_input(at);
@@ -153,8 +172,11 @@ cluster_snapshot coordinator::snapshot() const {
     shown.streams = o.streams();
     shown.weight = o.reg.sluice ? o.reg.sluice->weight : 1;
     shown.capacity = o.reg.sluice ? o.reg.sluice->capacity : 0;
-    shown.heard_at = o.heard_at;
+    shown.draining = impl_->origins_.is_draining(o.reg.server);
+    shown.breaker_open = o.breaker_open;
+    shown.heard_at = std::max(o.registered_at, o.sign_at);
   }
+  out.mass_silence = impl_->origins_.mass_silence();
   out.streams = impl_->streams_.publishing();
   out.waiting = impl_->streams_.waiting();
   return out;

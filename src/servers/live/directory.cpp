@@ -53,6 +53,11 @@ base::result<live_stream*> directory::publish(const cluster::stream_key& key, co
   s.publication_ = what.id;
   s.wait_.cancel();
   if (!what.numbered) s.hub.begin_source(loop_.now(), what.id);
+  if (what.replays) {
+    s.hub.hold(true);
+    s.replay_over_ = std::make_unique<runtime::timer>(loop_, [&s] { s.hub.hold(false); });
+    s.replay_over_->arm_after(limits_.replay_kept);
+  }
   epochs_.held(key, true);
   set_published(published_ + 1);
   return &s;

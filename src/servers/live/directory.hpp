@@ -50,6 +50,8 @@ struct publication {
   std::string id;        ///< names it; never empty
   /// He comes by a numbered link: its first mark begins the source, or goes on with it.
   bool numbered = false;
+  /// He published elsewhere before: what he sends first is a replay, and viewers will come from there for it.
+  bool replays = false;
 };
 
 enum class second_publisher : uint8_t { refuse, takeover, takeover_if_idle };
@@ -61,6 +63,8 @@ struct directory_limits {
   second_publisher policy = second_publisher::takeover_if_idle;
   base::duration publisher_idle = std::chrono::seconds(3);   ///< after which takeover_if_idle takes over
   base::duration publisher_wait = std::chrono::seconds(30);  ///< of players whose stream has no publisher
+  /// A replay is kept so long, as far as there is room: for viewers who come later than the next keyframe.
+  base::duration replay_kept = std::chrono::seconds(10);
 };
 
 class live_stream {
@@ -85,6 +89,7 @@ class live_stream {
   };
   std::vector<waiting_player> players_;
   runtime::timer wait_;
+  std::unique_ptr<runtime::timer> replay_over_;
 };
 
 /// All streams of one origin. Pointers to streams are valid while their publisher or player is registered.

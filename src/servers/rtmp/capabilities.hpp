@@ -23,7 +23,8 @@ bool keeps_control_connections(const amf0::value& information);
 struct peer_note {
   std::string session;   ///< the session id under which the client is logged
   cluster::epoch epoch;  ///< of the owner that was asked for; zero: none
-  /// Publish: id of the publication. Play: the publication of which the receiver has all below `next`; may be empty.
+  /// Publish: id of the publication, which has `next` messages already (0: it begins). Play: the publication of which
+  /// the receiver has all below `next`; may be empty.
   std::string source;
   uint64_t next = 0;
   bool numbered = false;  ///< it can deal with marks

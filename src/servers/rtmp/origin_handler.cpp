@@ -32,7 +32,7 @@ class origin_handler final : public client_handler, live_publisher, live_player 
     numbered_ = note_.numbered && !note_.source.empty();
     marks_ = 0;
     const publication what{note_.epoch, numbered_ ? note_.source : fmt::format("{}.{}", client_.id(), ++publishes_),
-                           numbered_};
+                           numbered_, numbered_ && note_.next > 0};
     const auto stream = streams_.publish(address->key, what, *this);
     if (!stream) return refuse_publish(stream.error(), request.name, code_of(stream.error()));
     stream_ = *stream;

@@ -154,7 +154,6 @@ TEST(coordinator, the_wait_of_a_claim_is_counted_over_all_tries) {
 TEST(coordinator, a_claim_whose_time_is_over_only_goes_where_an_origin_lives) {
   for (const bool lives : {true, false}) {
     cluster_harness c;
-    c.hold_probes = true;
     const auto o1 = sluice_at("o1", 1001);
     const auto o2 = sluice_at("o2", 1002);
     c.add(o1);
@@ -166,6 +165,7 @@ TEST(coordinator, a_claim_whose_time_is_over_only_goes_where_an_origin_lives) {
       c.add(o1);
       c.add(o2);
     }
+    c.hold_probes = true;
     c->dial_failed(a.origin_id, c.now());
     if (!lives) c->dial_failed(other.id(), c.now());
     c.claim(1, key_a, "s", {a.origin_id});

@@ -58,6 +58,7 @@ class cluster_harness {
         if (!hold_store) release_store();
       } else if (auto* probe = std::get_if<action::probe>(&*next)) {
         probes.push_back(*probe);
+        asked.push_back(probe->kind);
         if (!hold_probes) answer_probe(answer_of(probe->origin_id));
       } else if (auto* claim = std::get_if<action::reply_claim>(&*next)) {
         EXPECT_TRUE(claims.emplace(claim->request_id, claim->answer).second) << "answered twice";
@@ -96,6 +97,17 @@ class cluster_harness {
     probes.pop_front();
     core_->probe_result(probe.origin_id, answer, incarnation, now_);
     if (hold_probes) drain();
+  }
+
+  void answer_held_probes() {
+    for (size_t left = probes.size(); left > 0; --left) answer_probe(answer_of(probes.front().origin_id));
+    drain();
+  }
+  /// The process does not run meanwhile: its timers come late.
+  void stopped(base::duration d) {
+    set_time(now_.now + d);
+    core_->on_timeout(now_);
+    drain();
   }
 
   /// Time goes by; every deadline on the way is kept.
@@ -143,6 +155,13 @@ class cluster_harness {
     ADD_FAILURE() << "unknown origin " << id;
     return origin_health::dead;
   }
+  bool breaker(const std::string& id) {
+    for (const auto& o : core_->snapshot().origins) {
+      if (o.id == id) return o.breaker_open;
+    }
+    return false;
+  }
+  void freeze(const std::string& id) { frozen.insert(id); }
   bool knows(const std::string& id) {
     for (const auto& o : core_->snapshot().origins) {
       if (o.id == id) return true;
@@ -166,6 +185,7 @@ class cluster_harness {
   std::vector<action::owner_changed> changes;
   std::vector<action::move> moves;
   std::deque<action::probe> probes;
+  std::vector<probe_kind> asked;  // all probes so far
   std::map<uint64_t, base::result<assignment>> claims, finds;
   std::map<uint64_t, origin_verdict> verdicts;
   std::set<std::string> events;

@@ -260,7 +260,8 @@ TEST_F(numbered_test, the_timeline_goes_on_though_the_next_origin_never_moved_it
   first.begin_source(now, "pub-0");
   auto up = link(first, *a, reader_start::oldest);
   auto down = link(*a, pull, reader_start::keyframe);
-  player viewer(pull), direct(*a);
+  player viewer(pull);
+  auto direct = std::make_unique<player>(*a);
   for (const auto& p : headers + gop(90'000)) {
     first.append(message_of(p), now);
     first.flush();
@@ -278,6 +279,7 @@ TEST_F(numbered_test, the_timeline_goes_on_though_the_next_origin_never_moved_it
   const auto before = viewer.got();
   down.reset();
   up.reset();
+  direct.reset();
   a.reset();
   b = std::make_unique<hub>(plain, driver);
   down = resume(*b);
@@ -307,7 +309,7 @@ TEST_F(numbered_test, another_publication_at_the_next_owner_is_no_continuation) 
   down = resume(*b);
   hub other{retention, driver};
   other.begin_source(now, "pub-2");
-  auto up2 = link(other, *b, reader_start::oldest);
+  const auto up2 = link(other, *b, reader_start::oldest);
   const all sent = all{video_header(9)} + gop(5, 5);
   for (const auto& p : sent) other.append(message_of(p), now);
   other.flush();
@@ -338,11 +340,12 @@ TEST_F(numbered_test, without_keyframes_the_last_seconds_are_retained) {
 TEST_F(numbered_test, any_sequence_of_losses) {
   for (uint32_t seed = 1; seed <= 60; ++seed) {
     std::mt19937 random(seed);
+    const hub_limits lasting{.retain = seconds(4)};  // viewers come back to an origin after up to that time
     serial_ = 0;
     hub from{retention, driver}, to{plain, driver};
     from.begin_source(now, "pub");
     std::vector<std::unique_ptr<hub>> origins;
-    origins.push_back(std::make_unique<hub>(plain, driver));
+    origins.push_back(std::make_unique<hub>(lasting, driver));
     auto up = std::make_unique<numbered_link>(from, *origins.back(), now, reader_start::oldest);
     auto down = std::make_unique<numbered_link>(*origins.back(), to, now, reader_start::keyframe);
     player viewer(to);
@@ -367,7 +370,7 @@ TEST_F(numbered_test, any_sequence_of_losses) {
         case 1:
           down.reset();
           up.reset();
-          origins.push_back(std::make_unique<hub>(plain, driver));
+          origins.push_back(std::make_unique<hub>(lasting, driver));
           from.hold(true);
           put(video(random() % 100));
           if (random() % 2)

@@ -146,7 +146,7 @@ TEST_F(splicer_test, any_overlap_of_any_loss) {
     for (int loss = 0; loss < 4; ++loss) {
       now += milliseconds(random() % 3000);
       join.begin(now);
-      const uint32_t gop = done / 25 * 25;
+      const uint32_t gop = (done - 1) / 25 * 25;
       const uint32_t from = gop - std::min(gop, 25 * static_cast<uint32_t>(random() % 5));
       const uint32_t more = 1 + random() % 60;
       put(headers + frames(from, done - from + more), random() % 2 ? from * 40 : 0);
