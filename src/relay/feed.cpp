@@ -128,6 +128,7 @@ void pull_feed::arm_splicer() { retry_.arm_at(splicer_->deadline()); }
 void pull_feed::on_media(rtmp::message msg) {
   // What a numbered link brings before its first mark (|RtmpSampleAccess) is no message of the stream.
   if (upstream_->numbered() && !marked_) return;
+  fed_ |= msg.type == rtmp::audio || msg.type == rtmp::video;
   if (!splicer_) return hub().append(std::move(msg), shard_.loop.now());
   const uint64_t gaps = splicer_->gaps();
   splicer_->take(hub(), std::move(msg), shard_.loop.now());
@@ -182,7 +183,9 @@ void pull_feed::on_verdict(cluster::origin_verdict verdict, bool was_started, st
   const auto now = shard_.loop.now();
   const bool again = std::exchange(lost_alive_at_, now) + second_loss > now && lost_alive_origin_ == to_.origin_id;
   lost_alive_origin_ = to_.origin_id;
-  if (!was_started || again) return give_up("NetStream.Play.Failed", "The origin server closed the connection.");
+  // SRS says Play.Start before it checks: who was sent nothing was refused.
+  if (!was_started || again || (!fed_ && !to_.is_sluice))
+    return give_up("NetStream.Play.Failed", "The origin server closed the connection.");
   retry(reason, retry_delay);
 }
 

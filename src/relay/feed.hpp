@@ -117,7 +117,8 @@ class pull_feed final : public feed, public upstream_events, public origin_watch
   uint64_t finding_ = 0;                                      // the question under way, or 0
   uint64_t steps_ = 0;   // counts dials and losses: an answer to an earlier question is of no use
   bool marked_ = false;  // the present link has brought a mark
-  bool played_ = false;  // the hub has been fed
+  bool played_ = false;  // an origin agreed once
+  bool fed_ = false;     // and sent something
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

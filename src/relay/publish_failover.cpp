@@ -27,15 +27,9 @@ void publish_relay::begin_outage(std::string_view reason) {
       "upstream_lost",
       {{"session", client_.id()}, {"stream", ask_.address.key.str()}, {"origin", to_.origin_id}, {"reason", reason}});
   note("lost", reason);
-  if (!move_) return;
-  // A drain was moving it: where the new owner is written down already, this is the move.
-  if (!move_->is_committed()) return on_move_refused("the stream's owner was lost");
-  shard_.control.publish_ended(ask_.address.key, to_.epoch);
-  to_ = move_->what().to;
-  upstream_ = move_->take(*this);
-  move_.reset();
-  watch_.start(to_.origin_id);
-  on_started();
+  // A drain was moving it: this is a matter of its own now. Should the move have been written down already, the claim
+  // will find that.
+  if (move_) on_move_refused("the stream's owner was lost");
 }
 
 void publish_relay::on_origin_lost(cluster::loss_reason reason) {
@@ -46,7 +40,6 @@ void publish_relay::on_origin_lost(cluster::loss_reason reason) {
   if (!running_) return try_next();
   const bool is_next = outage_ && outage_->claimed;
   begin_outage(why);
-  if (!outage_ || upstream_) return;
   outage_->reason = why;
   if (is_next) return try_next();
   fail_over();
@@ -107,8 +100,14 @@ void publish_relay::recovered() {
                                   {"ms", static_cast<int64_t>(took * 1000)},
                                   {"retained_bytes", hub_.bytes()}});
   note("failed_over", over.reason);
-  // Where nothing is numbered a viewer must be there when the replay comes, or he would miss what is only in it.
-  if (!upstream_->numbered() && to_.origin_id != over.origin) return retry_timer_.arm_after(shard_.config.replay_delay);
+  show_retained(to_.origin_id != over.origin);
+}
+
+/// Gives the upstream all that is retained. Where nothing is numbered viewers must be there first: they would miss what
+/// is only in the replay.
+void publish_relay::show_retained(bool viewers_come) {
+  hub_.hold(true);
+  if (viewers_come && !upstream_->numbered()) return retry_timer_.arm_after(shard_.config.replay_delay);
   replay();
 }
 
@@ -144,37 +143,25 @@ void publish_relay::move(const cluster::action::move& what) {
 
 void publish_relay::on_move_refused(std::string_view reason) {
   if (!move_) return;
-  const auto what = move_->what();
-  const bool was_committed = move_->is_committed();
-  move_.reset();
-  if (!was_committed)
-    return shard_.control.move_refused(ask_.address.key, what.from, what.to.origin_id, std::string(reason));
-  // The owner by the book is lost before it got anything: a fail-over from there.
-  shard_.control.publish_ended(ask_.address.key, to_.epoch);
-  to_ = what.to;
-  upstream_.reset();
-  begin_outage(reason);
-  fail_over();
+  const auto what = std::exchange(move_, nullptr)->what();
+  shard_.control.move_refused(ask_.address.key, what.from, what.to.origin_id, std::string(reason));
 }
 
-void publish_relay::on_move_accepted() { commit_move(); }
-
-void publish_relay::commit_move() {
+void publish_relay::on_move_accepted() {
   shard_.control.commit_move(shard_.loop, ask_.address.key, move_->what().from, move_->what().to,
-                             [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> outcome) {
-                               if (alive.expired() || !move_) return;
+                             [this, alive = std::weak_ptr<bool>(alive_),
+                              epoch = move_->what().to.epoch](base::result<cluster::assignment> outcome) {
+                               if (alive.expired() || !move_ || move_->what().to.epoch != epoch) return;
                                if (!outcome) return on_move_refused(outcome.error().reason);
-                               move_->committed();
-                               // Where no keyframe will come, any message will do.
-                               if (hub_.newest_join() == nullptr) switch_over(hub_.end());
+                               switch_over();
                              });
 }
 
-/// From message `at` of the log on the stream is the new owner's. One whose links are numbered gets all that is
-/// retained, so that its viewers find there whatever they had not had yet.
-void publish_relay::switch_over(uint64_t at) {
-  upstream_->stop_pushing_at(at);
+/// The new owner gets all that is retained, beginning at a keyframe, and viewers find there what they have not had; the
+/// old one gets what came up to now.
+void publish_relay::switch_over() {
   hub_.flush();
+  upstream_->stop_pushing_at(hub_.end());
   auto old = std::make_shared<parting_upstream>(shard_, std::move(upstream_));
   shard_.keep(old);
   old->start();
@@ -182,15 +169,17 @@ void publish_relay::switch_over(uint64_t at) {
   const std::string from = std::exchange(to_, move_->what().to).origin_id;
   upstream_ = move_->take(*this);
   move_.reset();
+  ++steps_;
+  client_.pause_reading(false);
   watch_.start(to_.origin_id);
   shard_.control.dial_ok(to_.origin_id);
   shard_.control.publish_started(ask_.address.key, to_.epoch);
   client_.session_moved(to_.origin_id);
-  upstream_->push_from(hub_, upstream_->numbered() ? 0 : at);
   shard_.log.info(
       "stream_moved",
       {{"session", client_.id()}, {"stream", ask_.address.key.str()}, {"origin", to_.origin_id}, {"from", from}});
   note("moved", "drain");
+  show_retained(true);
 }
 
 }  // namespace sluice::relay

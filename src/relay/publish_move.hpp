@@ -25,9 +25,6 @@ class publish_move final : public upstream_events {
   publish_move(shard_context& shard, const cluster::action::move& what, rtmp::client_request request, move_events& to);
 
   const cluster::action::move& what() const { return what_; }
-  /// The ownership is written: the next keyframe is the new owner's.
-  void committed() { committed_ = true; }
-  bool is_committed() const { return committed_; }
   /// The new owner's connection, from then on the taker's.
   std::unique_ptr<upstream> take(upstream_events& events) {
     upstream_->hand_over(events);
@@ -45,7 +42,6 @@ class publish_move final : public upstream_events {
   const cluster::action::move what_;
   move_events& events_;
   std::unique_ptr<upstream> upstream_;
-  bool committed_ = false;
 };
 
 /// Keeps the old owner's connection until it has taken what was meant for it, for a few seconds at most; then tells the

@@ -41,13 +41,10 @@ void publish_relay::stop() {
   alive_.reset();
   stopping_ = true;
   watch_.stop();
-  retry_timer_.cancel();
   if (claiming_ != 0) shard_.control.cancel(claiming_);
-  if (move_) {
-    // What was written down already is the owner that the publisher leaves.
-    if (move_->is_committed()) to_ = move_->what().to;
-    move_.reset();
-  }
+  on_move_refused("the publisher has left");
+  if (retry_timer_.armed() && !outage_) replay();
+  retry_timer_.cancel();
   if (std::exchange(running_, false)) {
     if (const auto at = shard_.publishers.find(ask_.address.key); at != shard_.publishers.end() && at->second == this)
       shard_.publishers.erase(at);
@@ -121,11 +118,7 @@ void publish_relay::on_started() {
   client_.flush();
 }
 
-void publish_relay::on_client_media(rtmp::message msg) {
-  hub_.append(std::move(msg), shard_.loop.now());
-  // A move takes place at a keyframe: it is the first that the new owner gets.
-  if (move_ && move_->is_committed() && hub_.at(hub_.end() - 1).keyframe) switch_over(hub_.end() - 1);
-}
+void publish_relay::on_client_media(rtmp::message msg) { hub_.append(std::move(msg), shard_.loop.now()); }
 
 void publish_relay::on_client_batch_end() {
   const auto changed = static_cast<int64_t>(hub_.bytes()) - static_cast<int64_t>(accounted_);

@@ -68,8 +68,8 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   void replay();
   void refused_in_outage(const rtmp::client_status& status);
   void end_client(std::string_view code, std::string_view reason, std::string_view text);
-  void commit_move();
-  void switch_over(uint64_t at);
+  void switch_over();
+  void show_retained(bool viewers_come);
 
   struct outage {
     base::time_point since;

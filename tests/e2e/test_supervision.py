@@ -7,7 +7,7 @@ import pytest
 
 from lib import compare, net
 from lib.process import children_of, command_line, exists
-from lib.rtmp import Closed, Refused
+from lib.clients import Publisher
 from lib.sluice import ANY_PORTS
 from lib.waiting import poll
 
