@@ -73,18 +73,18 @@ class World:
 
     # -- connections ---------------------------------------------------------------------------------------------
 
-    def _hold(self, connection):
+    def hold(self, connection):
         self._connections.append(connection)
         return connection
 
     def connection(self, address, **options):
-        return self._hold(Connection(address, **options))
+        return self.hold(Connection(address, **options))
 
     def player(self, address, app="live", name="s", **options):
-        return self._hold(Player(address, app, name, **options))
+        return self.hold(Player(address, app, name, **options))
 
     def publisher(self, address, app="live", name="s", **options):
-        return self._hold(Publisher(address, app, name, **options))
+        return self.hold(Publisher(address, app, name, **options))
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -156,6 +156,8 @@ def tags(clip):
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
+    if report.when == "call":
+        item.passed = report.passed
     if report.failed:
         for world in _worlds:
             report.sections.append((f"processes in {world.folder}", world.report()))
