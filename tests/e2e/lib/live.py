@@ -194,6 +194,12 @@ class LivePublisher(Publisher):
     def _due(self):
         return self._origin + (self._next.timestamp - self.content.start) / 1000
 
+    def forget(self, count):
+        """Drops the first packets of the account; headers stay."""
+        def work():
+            self.sent[:count] = [e for e in self.sent[:count] if e.role == HEADER]
+        REACTOR.call(work)
+
     def published(self):
         """A copy of what was sent so far."""
         return list(self.sent)
@@ -231,6 +237,13 @@ class Auditor(Player):
 
     def await_count(self, count, timeout=None):
         self.wait(lambda: len(self.seen) >= count, timeout, f"{count} messages at a viewer of {self.name}")
+
+    def forget(self, count):
+        """Drops the first messages of the account."""
+        def work():
+            self._digests -= {e.digest for e in self.seen[:count]}
+            del self.seen[:count]
+        REACTOR.call(work)
 
     def stall(self, since, until=None):
         """The longest pause between two arrivals of media that ended after `since` (time.monotonic()), in seconds."""

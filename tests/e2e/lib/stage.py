@@ -43,6 +43,15 @@ class Stream:
     def alive(self):
         return self.publisher.closed is None
 
+    def forget(self):
+        """Drops all but the last 200 packets of what was sent, and of what was seen that which comes before those."""
+        kept = self.publisher.sent[-200:]
+        held = {e.digest for e in kept}
+        for viewer in self.viewers:
+            first = next((n for n, e in enumerate(viewer.seen) if e.digest in held), len(viewer.seen))
+            viewer.forget(first)
+        self.publisher.forget(len(self.publisher.sent) - len(kept))
+
 
 class EncoderPublisher:
     """A real ffmpeg, seen as a publisher. `clip` is what it sends, once, in real time."""
