@@ -12,48 +12,52 @@ namespace {
 namespace json = boost::json;
 using runtime::http_request;
 using runtime::http_response;
-using respond_fn = runtime::http_server::respond;
 
 constexpr std::string_view versions_path = "/api/v1/versions";
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-http_response json_body(std::string body) {
-  http_response response;
-  response.body = std::move(body);
-  return response;
-}
-
 router::route versions_route(std::string body) {
-  auto handle = [body = std::move(body)](const http_request&, const respond_fn& respond) {
-    http_response response;
-    response.body = body;
-    respond(std::move(response));
+  auto handle = [body = std::move(body)](const http_request&, std::string_view, const router::respond& respond) {
+    respond(json_body(body));
   };
-  return {"GET", std::string(versions_path), true, std::move(handle)};
+  return {"GET", std::string(versions_path), access::everyone, std::move(handle)};
 }
 
 router::route metrics_route(metrics_source metrics) {
-  auto handle = [metrics = std::move(metrics)](const http_request& request, const respond_fn& respond) {
+  auto handle = [metrics = std::move(metrics)](const http_request& request, std::string_view,
+                                               const router::respond& respond) {
     http_response response;
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     response.body = metrics(request.query_value("streams") == "1");
     respond(std::move(response));
   };
-  return {"GET", "/metrics", true, std::move(handle)};
+  return {"GET", "/metrics", access::everyone, std::move(handle)};
 }
 
-router::route register_route(std::string pid, cluster::address_policy policy, register_sink sink) {
-  auto handle = [pid = std::move(pid), policy = std::move(policy), sink = std::move(sink)](const http_request& request,
-                                                                                           respond_fn respond) {
+/// `sluice` is for Sluice origins: who asks for what, and which of their streams have another owner by now.
+std::string register_answer(const std::string& pid, const std::string& proxy_id, bool is_sluice,
+                            const cluster::registration_reply& reply) {
+  json::object body{{"code", 0}, {"pid", pid}};
+  if (is_sluice) {
+    json::object fenced;
+    for (const auto& [name, epoch] : reply.fenced) fenced[name] = cluster::text_of(epoch);
+    body["sluice"] = json::object{{"proxy", proxy_id}, {"want_whole", reply.want_whole}, {"fenced", std::move(fenced)}};
+  }
+  return json::serialize(body);
+}
+
+router::route register_route(const version_info& info, cluster::address_policy policy, register_sink sink) {
+  auto handle = [pid = info.pid, id = info.proxy_id, policy = std::move(policy), sink = std::move(sink)](
+                    const http_request& request, std::string_view, const router::respond& respond) {
     auto parsed = cluster::parse_registration(request.body, policy);
     if (!parsed) return respond(json_error(cluster::http_status_of(parsed.error()), parsed.error().text));
-    sink(std::move(*parsed), request.peer, [pid, respond = std::move(respond)](const base::result<void>& outcome) {
-      if (!outcome) return respond(json_error(cluster::http_status_of(outcome.error()), outcome.error().text));
-      respond(json_body(json::serialize(json::object{{"code", 0}, {"pid", pid}})));
-    });
+    const bool is_sluice = parsed->sluice.has_value();
+    sink(std::move(*parsed), request.peer,
+         [pid, id, is_sluice, respond](const base::result<cluster::registration_reply>& outcome) {
+           if (!outcome) return respond(json_error(cluster::http_status_of(outcome.error()), outcome.error().text));
+           respond(json_body(register_answer(pid, id, is_sluice, *outcome)));
+         });
   };
-  return {"POST", "/api/v1/srs/register", false, std::move(handle)};
+  return {"POST", "/api/v1/srs/register", access::token_holders, std::move(handle)};
 }
 
 /// `1.2.3-rc1` as {1, 2, 3}; what is missing is 0.
@@ -71,64 +75,6 @@ std::array<int, 3> version_numbers(std::string_view version) {
 
 }  // namespace
 
-http_response json_error(int status, std::string_view text) {
-  http_response response;
-  response.status = status;
-  response.body = json::serialize(json::object{{"code", status}, {"error", text}});
-  return response;
-}
-
-bool bearer_matches(std::string_view authorization, std::string_view token) {
-  constexpr std::string_view scheme = "bearer ";
-  if (authorization.size() < scheme.size() ||
-      !std::equal(scheme.begin(), scheme.end(), authorization.begin(), [](char a, char b) { return a == lower(b); })) {
-    return false;
-  }
-  std::string_view given = authorization.substr(scheme.size());
-  while (given.starts_with(' ')) given.remove_prefix(1);
-  while (given.ends_with(' ')) given.remove_suffix(1);
-  // Every byte of what was given is looked at: the time tells nothing about the token, but perhaps its length.
-  unsigned difference = given.size() == token.size() ? 0 : 1;
-  for (size_t i = 0; i < given.size(); ++i) {
-    const char expected = token.empty() ? '\0' : token[i % token.size()];
-    difference |= static_cast<unsigned char>(given[i] ^ expected);
-  }
-  return difference == 0 && !token.empty();
-}
-
-void router::operator()(const http_request& request, respond_fn respond) const {
-  std::string_view path = request.path;
-  if (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
-  const std::string_view method = request.method == "HEAD" ? std::string_view("GET") : std::string_view(request.method);
-
-  std::string allow;
-  bool needs_token = !token_.empty();
-  const route* chosen = nullptr;
-  for (const route& r : routes_) {
-    if (r.path != path) continue;
-    allow += (allow.empty() ? "" : ", ") + r.method + (r.method == "GET" ? ", HEAD" : "");
-    if (r.open) needs_token = false;
-    if (r.method == method) chosen = &r;
-  }
-  if (chosen != nullptr) needs_token = !token_.empty() && !chosen->open;
-  // A preflight carries no Authorization (Fetch, 3.2.2), and tells nothing but the methods.
-  if (request.method == "OPTIONS" && !allow.empty()) {
-    http_response response;
-    response.headers.emplace_back("Allow", allow + ", OPTIONS");
-    return respond(std::move(response));
-  }
-  if (needs_token && !bearer_matches(request.header("Authorization"), token_)) {
-    http_response response = json_error(401, "a valid bearer token is required");
-    response.headers.emplace_back("WWW-Authenticate", "Bearer");
-    return respond(std::move(response));
-  }
-  if (chosen != nullptr) return chosen->handle(request, std::move(respond));
-  if (allow.empty()) return respond(json_error(404, "no such path"));
-  http_response response = json_error(405, "method not allowed");
-  response.headers.emplace_back("Allow", allow + ", OPTIONS");
-  respond(std::move(response));
-}
-
 std::string proxy_versions_body(const version_info& info) {
   return json::serialize(json::object{{"signature", "Sluice/" + info.version}, {"version", info.version}});
 }
@@ -143,12 +89,13 @@ std::string origin_versions_body(const version_info& info) {
   return json::serialize(body);
 }
 
-router make_system_api(version_info info, cluster::address_policy policy, std::string token, register_sink sink,
-                       metrics_source metrics) {
+router make_system_api(const version_info& info, cluster::address_policy policy, std::string token, register_sink sink,
+                       metrics_source metrics, cluster_operations operations) {
   router api(std::move(token));
   api.add(versions_route(proxy_versions_body(info)));
-  api.add(register_route(info.pid, std::move(policy), std::move(sink)));
+  api.add(register_route(info, std::move(policy), std::move(sink)));
   api.add(metrics_route(std::move(metrics)));
+  add_cluster_routes(api, std::move(operations));
   return api;
 }
 

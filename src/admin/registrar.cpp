@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <boost/json.hpp>
 #include <boost/url.hpp>
 
 #include "runtime/http_server.hpp"
@@ -16,11 +17,11 @@ constexpr base::duration call_timeout = std::chrono::seconds(3);
 
 }  // namespace
 
-registrar::registrar(runtime::loop& l, registrar_config config, std::function<cluster::origin_registration()> describe,
-                     base::log_sink& log, base::metrics& metrics)
+registrar::registrar(runtime::loop& l, registrar_config config, registrar_parts parts, base::log_sink& log,
+                     base::metrics& metrics)
     : loop_(l),
       config_(std::move(config)),
-      describe_(std::move(describe)),
+      parts_(std::move(parts)),
       log_(log),
       failures_(metrics.counter("sluice_register_failures_total", "Register calls that no proxy took.")),
       timer_(l, [this] { beat(); }) {
@@ -37,6 +38,17 @@ void registrar::beat() {
   for (auto& t : targets_)
     if (!t->in_flight) call(*t);
   timer_.arm_after(config_.interval);
+}
+
+void registrar::tell_all_now() {
+  for (auto& t : targets_) {
+    t->held.want_whole();
+    if (t->in_flight) {
+      t->again = true;
+    } else {
+      call(*t);
+    }
+  }
 }
 
 void registrar::call(target& t) {
@@ -59,7 +71,12 @@ void registrar::call(target& t) {
 }
 
 void registrar::send(target& t) {
-  auto registration = describe_();
+  auto registration = parts_.describe();
+  if (registration.sluice) {
+    t.sent = t.held.next(parts_.held(), loop_.now());
+    registration.sluice->streams = t.sent.streams;
+    registration.sluice->whole = t.sent.whole;
+  }
   registration.address = config_.advertise ? *config_.advertise : *t.route;
   registration.ip = registration.address.to_string();
   runtime::http_client_request request;
@@ -74,13 +91,44 @@ void registrar::send(target& t) {
       [this, &t, alive = std::weak_ptr<bool>(alive_)](base::result<runtime::http_response> r) {
         if (alive.expired()) return;
         if (!r) return finished(t, false, r.error().text.empty() ? std::string(r.error().reason) : r.error().text);
+        if (r->status == 200) take_reply(t, r->body);
         finished(t, r->status == 200,
                  r->status == 200 ? "" : fmt::format("status {}: {}", r->status, r->body.substr(0, 200)));
       });
 }
 
+/// `{"code":0,…,"sluice":{"proxy":ID,"want_whole":true|false,"fenced":{"vhost/app/stream":"counter.claim",…}}}` of a
+/// Sluice proxy; of another one nothing more is known.
+void registrar::take_reply(target& t, const std::string& body) {
+  boost::system::error_code failure;
+  const auto json = boost::json::parse(body, failure);
+  const auto* object = failure ? nullptr : json.if_object();
+  const auto* note = object ? object->if_contains("sluice") : nullptr;
+  const auto* sluice = note ? note->if_object() : nullptr;
+  if (!sluice) return;
+  if (const auto* fenced = sluice->if_contains("fenced"); fenced && fenced->is_object()) {
+    for (const auto& [name, epoch] : fenced->get_object()) {
+      const auto key = cluster::parse_key(name);
+      const auto e = epoch.is_string() ? cluster::parse_epoch(epoch.get_string()) : std::nullopt;
+      if (key && e) parts_.on_fenced(*key, *e);
+    }
+  }
+  if (const auto sent_at = t.held.accepted(t.sent, loop_.now()); sent_at != base::never) parts_.on_whole_taken(sent_at);
+  const auto* want = sluice->if_contains("want_whole");
+  const auto* proxy = sluice->if_contains("proxy");
+  const std::string id(proxy && proxy->is_string() ? std::string_view(proxy->get_string()) : std::string_view());
+  // Another process at that address knows nothing of what was told before.
+  const auto before = std::exchange(t.proxy, id);
+  const bool another = !before.empty() && before != id;
+  if (another || (want && want->is_bool() && want->get_bool())) t.held.want_whole();
+}
+
 void registrar::finished(target& t, bool ok, const std::string& text) {
   t.in_flight = false;
+  if (std::exchange(t.again, false))
+    loop_.post([this, &t, alive = std::weak_ptr<bool>(alive_)] {
+      if (!alive.expired() && !t.in_flight) call(t);
+    });
   if (!ok) {
     failures_.add();
     t.route.reset();  // the network may have changed

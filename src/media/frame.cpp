@@ -38,6 +38,20 @@ uint32_t chunk_stream_of(uint8_t type) {
   }
 }
 
+message_kind kind_of(const rtmp::message& msg) {
+  frame f;
+  f.type = msg.type;
+  const auto body = msg.payload.view();
+  if (f.type == rtmp::video) {
+    classify_video(f, body);
+  } else if (f.type == rtmp::audio) {
+    classify_audio(f, body);
+  } else if (rtmp::is_media(f.type) && !body.empty()) {
+    f.header = flv::parse_script(body.subspan(f.type == rtmp::data_amf3 ? 1 : 0)).is_metadata();
+  }
+  return {f.keyframe, f.header};
+}
+
 frame make_frame(rtmp::message msg, uint32_t timestamp, base::time_point now, bool strip_set_data_frame) {
   frame f;
   f.arrival = now;

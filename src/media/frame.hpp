@@ -30,6 +30,13 @@ uint32_t chunk_stream_of(uint8_t type);
 inline constexpr uint32_t wire_stream_id = 1;
 inline constexpr uint32_t wire_chunk_size = 60000;
 
+/// What a message is for a decoder.
+struct message_kind {
+  bool keyframe = false;
+  bool header = false;
+};
+message_kind kind_of(const rtmp::message& msg);
+
 /// Classifies `msg` and serialises it at `timestamp`. A body that is no valid tag is carried all the same, as plain
 /// media. `strip_set_data_frame`: players get `onMetaData` as such, without the publisher's `@setDataFrame` in front.
 frame make_frame(rtmp::message msg, uint32_t timestamp, base::time_point now, bool strip_set_data_frame);

@@ -27,26 +27,19 @@ hub::hub(const hub_limits& limits, hub_driver& driver)
 
 hub::~hub() = default;
 
-void hub::begin_source(base::time_point now) {
-  live_ = true;
-  source_since_ = now;
-  has_video_ = false;
-  joins_.clear();
-  floor_holds_ = false;
-  headers_ = std::make_shared<header_set>();
-  had_keyframe_ = false;
-  const bool seen = !readers_.empty() && timed_;
-  rebase_pending_ = seen;
-  if (!seen) {
-    offset_ = 0;
-    timed_ = false;
-    trim();
+void hub::append(rtmp::message msg, base::time_point now) {
+  if (headers_left_ > 0) {
+    --headers_left_;
+    return append_header(std::move(msg), now);
   }
+  if (skip_ > 0) {
+    --skip_;
+    return;
+  }
+  take(std::move(msg), now);
 }
 
-void hub::end_source() { live_ = false; }
-
-void hub::append(rtmp::message msg, base::time_point now) {
+void hub::take(rtmp::message msg, base::time_point now) {
   const uint32_t original = msg.timestamp;
   frame f = make_frame(std::move(msg), original + offset_, now, limits_.strip_set_data_frame);
   const bool media = f.type == rtmp::audio || f.type == rtmp::video;
@@ -57,11 +50,14 @@ void hub::append(rtmp::message msg, base::time_point now) {
     if (fixes_offset) {
       offset_ = last_timestamp_ + std::max(1u, to_ms(now - last_arrival_)) - original;
       rebase_pending_ = false;
+      span_pending_ = !source_.empty();  // from here on with another offset
     }
     const uint32_t timestamp = fixes_offset ? original + offset_ : last_timestamp_;
     f = make_frame({timestamp, f.type, 0, 0, f.body()}, timestamp, now, false);
   }
   if (media && !f.header && !rebase_pending_) note_time(f);
+  if (span_pending_) open_pending_span();
+  ++source_next_;
   push(std::move(f));
 }
 
@@ -170,6 +166,7 @@ bool hub::nothing_to_trim() const {
 }
 
 void hub::trim() {
+  if (held_) return;
   uint64_t floor = flushed_;
   if (const auto* join = limits_.gop_cache ? newest_join() : nullptr) floor = std::min(floor, join->number);
   if (limits_.retain > base::duration::zero() && !joins_.empty()) {
@@ -186,7 +183,9 @@ void hub::trim() {
   while (!frames_.empty()) {
     const auto age = newest - frames_.front().arrival;
     const bool lagged_for = first_ >= slowest && age <= limits_.lag_max;
-    if (first_ >= floor ? age <= limits_.age_max + limits_.retain : lagged_for) break;
+    // Without keyframes there is no GOP to retain: then it is the time that counts.
+    const bool retained = joins_.empty() && age < limits_.retain;
+    if (first_ >= floor ? age <= limits_.age_max + limits_.retain : lagged_for || retained) break;
     if (first_ >= floor) ++evicted_;
     pop_front();
   }
@@ -211,6 +210,7 @@ void hub::pop_front() {
   if (!frames_.empty()) front_arrival_ = frames_.front().arrival;
   if (flushed_ < first_) flushed_ = first_;
   while (!joins_.empty() && joins_.front().number < first_) joins_.pop_front();
+  while (spans_.size() > 1 && spans_[1].begin <= first_) spans_.erase(spans_.begin());
 }
 
 void hub::attach(reader& r) {

@@ -2,11 +2,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "base/ring.hpp"
 #include "base/time.hpp"
 #include "media/frame.hpp"
+#include "media/mark.hpp"
 
 namespace sluice::media {
 
@@ -44,6 +47,20 @@ struct join_point {
   std::shared_ptr<const header_set> headers;
 };
 
+/// A run of frames of one publication: what a frame of the log is called in the whole cluster.
+struct source_span {
+  uint64_t begin = 0;   ///< the first frame of the log that this is about; it goes up to the next span
+  std::string source;   ///< id of the publication; empty: headers that came outside the numbering
+  uint64_t first = 0;   ///< number of frame `begin` within the publication
+  uint32_t offset = 0;  ///< ms that the timestamps are above the publisher's own, modulo 2^32
+};
+
+/// What became of a mark.
+struct mark_outcome {
+  uint64_t missing = 0;       ///< messages of the publication that nobody can bring any more
+  bool other_source = false;  ///< it begins another publication than the one before
+};
+
 /// One stream: a log of numbered frames, fed by one source at a time (a publisher, a pull, the next source after a
 /// fail-over), read by any number of readers. One thread.
 class hub {
@@ -56,8 +73,18 @@ class hub {
   // -- the source's side
   /// A new source: its frames continue the timeline of the old one if readers saw that (timestamps go on from the last
   /// one by the time that passed), else the timeline is its own. Headers and join points of the old source are
-  /// forgotten.
-  void begin_source(base::time_point now);
+  /// forgotten. `id` names the publication, of which the next message is number 0; without one it has no numbers (then
+  /// no numbered reader may read this hub).
+  void begin_source(base::time_point now, std::string id = {});
+  /// A numbered link says what it sends next. Of the publication that this hub has, it goes on where that stopped, in
+  /// the same timeline: messages that are in the log already are dropped by append(). Any other begins a new source.
+  /// `fresh`: the first mark of its connection.
+  mark_outcome on_mark(const mark& m, bool fresh, base::time_point now);
+  /// A header that is sent to bring this hub up to date, outside the numbering: what it has already is no news to its
+  /// readers.
+  void append_header(rtmp::message msg, base::time_point now);
+  /// Of a source without numbers: it goes on where it stopped, and `offset` takes its timestamps to the old timeline.
+  void resume_source(uint32_t offset);
   /// One message, in order. `now` is its arrival.
   void append(rtmp::message msg, base::time_point now);
   /// A frame of another hub (the same stream on another thread): kept as it is, with that hub's number.
@@ -66,6 +93,16 @@ class hub {
   void adopt_headers(std::shared_ptr<const header_set> headers);
   void end_source();
   bool live() const { return live_; }
+  /// Id of the present source, and the number that its next message will have.
+  const std::string& source() const { return source_; }
+  uint64_t source_next() const { return source_next_; }
+  /// How many sources there have been, and with which frame the present one began.
+  uint64_t sources() const { return sources_; }
+  uint64_t source_begin() const { return source_begin_; }
+  /// For a replica: its home hub has got another source.
+  void follow_source();
+  /// While set the log gives up nothing for its age, only for want of room: nobody has taken what is in it.
+  void hold(bool on) { held_ = on; }
   base::time_point last_arrival() const { return last_arrival_; }
 
   // -- the readers' side
@@ -79,6 +116,14 @@ class hub {
   const join_point* join_at_or_after(uint64_t number) const;
   const std::shared_ptr<const header_set>& headers() const { return headers_; }
   size_t readers() const { return readers_.size(); }
+
+  /// Where message `number` of `source` is, or will be, in the log; if the log does not hold it any more, begin() - 1
+  /// at most, as a signed number. Nothing if the log has nothing of that publication.
+  std::optional<int64_t> locate(std::string_view source, uint64_t number) const;
+  /// The span of a frame of the log; nullptr in a hub whose source has no numbers.
+  const source_span* span_of(uint64_t number) const;
+  /// Up to where `span_of(number)` goes.
+  uint64_t span_end(uint64_t number) const;
 
   /// Shows pending frames to the readers, at most `readers_max` of them in this call; returns false if some are left
   /// for the next.
@@ -96,6 +141,9 @@ class hub {
   friend class reader;
   void attach(reader& r);
   void detach(reader& r);
+  void take(rtmp::message msg, base::time_point now);
+  void open_span(const std::string& source, uint64_t first);
+  void open_pending_span();
   void push(frame f);
   void note_header(const frame& f);
   void note_time(const frame& f);
@@ -129,6 +177,17 @@ class hub {
   base::time_point last_arrival_{};
   base::time_point source_since_{};
   base::time_point last_keyframe_{};
+
+  // The numbering of the source (hub_source.cpp).
+  std::vector<source_span> spans_;  // oldest first
+  std::string source_;
+  uint64_t source_next_ = 0;  // number of the next message
+  uint64_t sources_ = 0, source_begin_ = 0;
+  uint64_t skip_ = 0;           // messages that come again
+  uint32_t sender_offset_ = 0;  // what the sender has added to the timestamps
+  uint32_t headers_left_ = 0;   // messages that come without a number
+  bool span_pending_ = false;   // the next numbered message opens a span
+  bool held_ = false;
 };
 
 }  // namespace sluice::media

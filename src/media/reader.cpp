@@ -49,19 +49,65 @@ reader::reader(hub& h, reader_owner& owner, reader_start start) : hub_(h), owner
 
 reader::~reader() { hub_.detach(*this); }
 
+void reader::set_numbered() {
+  numbered_ = true;
+  if (waiting_ || cursor_ == hub_.begin()) return;
+  cursor_ = hub_.begin();
+  due_timestamp_ = hub_.at(cursor_).timestamp;
+}
+
+void reader::start_at(uint64_t number) {
+  if (number <= cursor_) return;
+  cursor_ = number;
+  const auto* join = hub_.join_at_or_after(number);
+  due_headers_ = join ? join->headers : hub_.headers();
+  due_timestamp_ = join ? join->timestamp : number < hub_.end() ? hub_.at(number).timestamp : 0;
+}
+
 bool reader::joined() {
+  if (!waiting_) return true;
+  if (resume_ && !resumed()) return false;
   if (!waiting_) return true;
   const auto* join = hub_.newest_join();
   // Who was there before the first keyframe gets the stream from it on, however much has come at once.
   if (join && drops_ == 0 && join->number >= attached_) join = hub_.join_at_or_after(attached_);
   if (!join || join->number < cursor_) return false;
   if (cursor_ > 0 && drops_ > 0) dropped_ += join->number - cursor_;
-  cursor_ = join->number;
+  join_at(*join);
+  return true;
+}
+
+void reader::join_at(const join_point& join) {
+  cursor_ = join.number;
   waiting_ = false;
-  if (join->headers != sent_headers_) {
-    due_headers_ = join->headers;
-    due_timestamp_ = join->timestamp;
+  mark_due_ = true;
+  if (join.headers != sent_headers_) {
+    due_headers_ = join.headers;
+    due_timestamp_ = join.timestamp;
   }
+}
+
+/// False while the message to go on with may still come. When it has come, or never will, resume_ is empty.
+bool reader::resumed() {
+  const auto at = hub_.locate(resume_->source, resume_->next);
+  if (!at) {
+    if (!hub_.live() || hub_.source() == resume_->source) return false;  // nobody publishes yet
+    resume_.reset();                                                     // somebody else does: as any newcomer
+    return true;
+  }
+  if (*at >= static_cast<int64_t>(hub_.flushed_)) {
+    if (hub_.live() && hub_.source() != resume_->source) resume_.reset();
+    return resume_ == nullptr;
+  }
+  if (*at >= static_cast<int64_t>(hub_.begin())) {
+    cursor_ = static_cast<uint64_t>(*at);
+    waiting_ = false;
+  } else if (const auto* oldest = hub_.join_at_or_after(hub_.begin())) {
+    join_at(*oldest);
+  } else {
+    return false;
+  }
+  resume_.reset();
   return true;
 }
 
@@ -70,6 +116,7 @@ void reader::catch_up() {
   // The log has moved past this reader: on from the newest keyframe, with the headers that hold there.
   ++drops_;
   waiting_ = true;
+  mark_due_ = true;
   dropped_ += hub_.begin() - cursor_;
   cursor_ = hub_.begin();
 }
@@ -77,9 +124,47 @@ void reader::catch_up() {
 void reader::prepare(base::send_buffer& prelude) {
   if (!at_boundary()) return;
   catch_up();
-  if (!joined() || !due_headers_) return;
+  if (!joined()) return;
+  if (numbered_) return prepare_numbered(prelude);
+  if (!due_headers_) return;
   for (const auto& header : *due_headers_) append_header(header, due_timestamp_, stream_id_, prelude);
   sent_headers_ = std::exchange(due_headers_, nullptr);
+}
+
+/// A mark before the frame at the cursor, if its number is not what the receiver counts to.
+void reader::prepare_numbered(base::send_buffer& prelude) {
+  if (cursor_ >= shown_end()) return;
+  const source_span* span = hub_.span_of(cursor_);
+  if (!span || (!mark_due_ && span->begin == marked_span_ && !span->source.empty())) return;
+  mark m;
+  if (span->source.empty()) {
+    m.headers = 1;
+  } else {
+    m.source = span->source;
+    m.next = span->first + (cursor_ - span->begin);
+    m.offset = span->offset;
+    if (due_headers_) m.headers = static_cast<uint32_t>(due_headers_->size());
+    mark_due_ = false;
+    marked_span_ = span->begin;
+  }
+  const auto said = encode_mark(m);
+  append_whole(rtmp::wire_message::serialise(base::slice::copy_of(said, rtmp::message_headroom), rtmp::data_amf0,
+                                             hub_.at(cursor_).timestamp, chunk_stream_of(rtmp::data_amf0), stream_id_,
+                                             wire_chunk_size),
+               prelude);
+  if (!due_headers_ || span->source.empty()) return;
+  for (const auto& header : *due_headers_) append_header(header, due_timestamp_, stream_id_, prelude);
+  sent_headers_ = std::exchange(due_headers_, nullptr);
+}
+
+/// Up to where frames may be gathered in one go: a numbered receiver is told of each span before its first frame.
+uint64_t reader::gather_end() const {
+  if (!numbered_) return shown_end();
+  const source_span* span = hub_.span_of(cursor_);
+  if (!span) return shown_end();
+  const bool told = span->source.empty() || (!mark_due_ && span->begin == marked_span_);
+  if (!told) return cursor_;
+  return std::min(shown_end(), span->source.empty() ? cursor_ + 1 : hub_.span_end(cursor_));
 }
 
 bool reader::skipped(const frame& f) const {
@@ -138,7 +223,8 @@ size_t reader::gather(std::span<iovec> out, size_t* bytes, bool rest_only) {
   }
   if (rest_only || waiting_ || n < hub_.begin()) return count;
   bool needs_key = video_needs_key_;
-  for (; n < hub_.flushed_ && count < out.size(); ++n) {
+  const uint64_t end = gather_end();
+  for (; n < end && count < out.size(); ++n) {
     const frame& f = hub_.at(n);
     if (passes(f, skipped(f), needs_key) && !add(f.wire, 0)) break;
   }
@@ -160,7 +246,7 @@ void reader::consume(size_t bytes) {
     ++cursor_;
   }
   if (waiting_ || cursor_ < hub_.begin()) return;
-  for (; cursor_ < hub_.flushed_; ++cursor_) {
+  for (; cursor_ < shown_end(); ++cursor_) {
     const frame& f = hub_.at(cursor_);
     bool needs_key = video_needs_key_;
     if (!passes(f, skipped(f), needs_key)) continue;
@@ -192,7 +278,7 @@ std::vector<uint8_t> reader::rest() {
 
 bool reader::has_pending() const {
   if (offset_ > 0) return true;
-  return waiting_ ? hub_.newest_join() != nullptr : cursor_ < hub_.flushed_;
+  return waiting_ ? hub_.newest_join() != nullptr : cursor_ < shown_end();
 }
 
 const frame* reader::peek() {
@@ -220,7 +306,7 @@ void reader::pause(bool on) {
 
 size_t reader::backlog() const {
   size_t bytes = offset_ > 0 ? partial_.size() - offset_ : 0;
-  for (uint64_t n = std::max(cursor_ + (offset_ > 0), hub_.begin()); n < hub_.end(); ++n)
+  for (uint64_t n = std::max(cursor_ + (offset_ > 0), hub_.begin()); n < std::min(hub_.end(), end_); ++n)
     bytes += hub_.at(n).wire.size();
   return bytes;
 }

@@ -2,6 +2,7 @@
 
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -40,6 +41,19 @@ class reader {
   /// The message stream of the receiver, if it is not the one that wire forms carry (then each message costs a patched
   /// header).
   void set_stream_id(uint32_t id) { stream_id_ = id; }
+  /// The receiver is the other end of a numbered link: it is sent marks, and one that starts at the oldest frame gets
+  /// it whether or not it is a keyframe. Before the first prepare().
+  void set_numbered();
+  /// Of a reader that starts at the oldest frame: from that frame of the log on (a join point: with its headers), and
+  /// up to below that one only.
+  void start_at(uint64_t number);
+  void stop_at(uint64_t number) { end_ = number; }
+  /// Before the first prepare(), for a reader that starts at a keyframe: it had everything of `source` below `next`
+  /// from elsewhere and goes on there, as soon as the hub has that message. If the hub gets another source, or has
+  /// given that message up, it starts as any newcomer, from the oldest join point in the latter case.
+  void resume(std::string source, uint64_t next) {
+    resume_ = std::make_unique<resumption>(resumption{std::move(source), next});
+  }
   /// Appends to `prelude` the headers that must go out first, if any are due; call before gather() while at_boundary().
   void prepare(base::send_buffer& prelude);
   /// Parts to send next, and their bytes in *bytes. 0 when there is nothing. With `rest_only` no more than the rest of
@@ -76,7 +90,16 @@ class reader {
  private:
   friend class hub;
   using patched_header = std::array<uint8_t, 12>;
+  struct resumption {
+    std::string source;
+    uint64_t next;
+  };
   bool joined();
+  bool resumed();
+  void join_at(const join_point& join);
+  void prepare_numbered(base::send_buffer& prelude);
+  uint64_t gather_end() const;
+  uint64_t shown_end() const { return std::min(hub_.flushed_, end_); }
   void catch_up();
   bool skipped(const frame& f) const;
   size_t gather_wire(const rtmp::wire_message& wire, size_t offset, std::span<iovec> out, size_t count, size_t* taken);
@@ -95,7 +118,11 @@ class reader {
   uint32_t drops_ = 0;
   uint32_t stream_id_ = wire_stream_id;
   std::unique_ptr<std::vector<patched_header>> patched_;  // of the last gather(), for another stream id
-  bool waiting_ = true;                                   // for a join point
+  std::unique_ptr<resumption> resume_;
+  uint64_t end_ = UINT64_MAX;          // frames from there on are not for this reader
+  uint64_t marked_span_ = UINT64_MAX;  // begin of the span that the receiver was told of
+  bool numbered_ = false, mark_due_ = true;
+  bool waiting_ = true;  // for a join point
   bool audio_ = true, video_ = true, paused_ = false, video_needs_key_ = false;
 };
 

@@ -11,7 +11,15 @@ namespace {
 // Members of a client's command object that the request says by itself, or that only a proxy may say.
 bool ours(std::string_view name) { return name == "app" || name == "tcUrl" || name == "sluice"; }
 
-std::string epoch_text(const cluster::epoch& e) { return fmt::format("{}.{}", e.counter, e.claim_id); }
+amf0::value note_for(std::string session, const cluster::assignment& to, const link_terms& terms) {
+  servers::peer_note note;
+  note.session = std::move(session);
+  note.epoch = to.epoch;
+  note.source = terms.source;
+  note.next = terms.next;
+  note.numbered = true;
+  return note.to_amf();
+}
 
 void say_canonical(rtmp::client_request& request, const cluster::stream_key& key) {
   request.app = key.app;
@@ -19,18 +27,18 @@ void say_canonical(rtmp::client_request& request, const cluster::stream_key& key
   request.name = key.stream;
 }
 
-amf0::object command_object(const client_ask& ask, const cluster::assignment& to) {
+amf0::object command_object(const client_ask& ask, const cluster::assignment& to, const link_terms& terms) {
   amf0::object members;
   for (const auto& [name, v] : ask.connect->command_object.members())
     if (!ours(name)) members.emplace_back(name, v);
-  if (to.is_sluice) members.emplace_back("sluice", servers::peer_note{ask.session, epoch_text(to.epoch)}.to_amf());
+  if (to.is_sluice) members.emplace_back("sluice", note_for(ask.session, to, terms));
   return members;
 }
 
 }  // namespace
 
 rtmp::client_request request_for(const client_ask& ask, rtmp::client_intent intent, const cluster::assignment& to,
-                                 const relay_config& config) {
+                                 const link_terms& terms, const relay_config& config) {
   rtmp::client_request request;
   request.intent = intent;
   if (to.is_sluice) {
@@ -42,7 +50,7 @@ rtmp::client_request request_for(const client_ask& ask, rtmp::client_intent inte
     request.name = ask.name;
     request.arguments = ask.connect->arguments;
   }
-  request.command_object = command_object(ask, to);
+  request.command_object = command_object(ask, to, terms);
   const bool prefix =
       config.prefix == address_prefix::always || (config.prefix == address_prefix::sluice_only && to.is_sluice);
   // SRS reads four bytes only: an IPv6 client's address goes to Sluice origins alone.
@@ -51,13 +59,12 @@ rtmp::client_request request_for(const client_ask& ask, rtmp::client_intent inte
   return request;
 }
 
-rtmp::client_request shared_request_for(const client_ask& ask, const cluster::assignment& to) {
+rtmp::client_request shared_request_for(const client_ask& ask, const cluster::assignment& to, const link_terms& terms) {
   rtmp::client_request request;
   request.intent = rtmp::client_intent::play;
   if (to.is_sluice) {
     say_canonical(request, ask.address.key);
-    request.command_object =
-        amf0::object{{"sluice", servers::peer_note{ask.session + "-pull", epoch_text(to.epoch)}.to_amf()}};
+    request.command_object = amf0::object{{"sluice", note_for(ask.session + "-pull", to, terms)}};
   } else {
     request.app = ask.connect->app;
     request.tc_url = ask.connect->tc_url;

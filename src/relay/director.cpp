@@ -1,42 +1,88 @@
 #include "relay/director.hpp"
 
 #include <chrono>
-
-#include "relay/prober.hpp"
+#include <set>
 
 namespace sluice::relay {
+namespace {
+
+// This thread does not wake up so late unless the process was stopped, or starved.
+constexpr base::duration stall_min = std::chrono::milliseconds(250);
+
+std::string_view name_of(cluster::probe_answer a) {
+  switch (a) {
+    case cluster::probe_answer::ok:
+      return "ok";
+    case cluster::probe_answer::gone:
+      return "gone";
+    case cluster::probe_answer::silent:
+      break;
+  }
+  return "silent";
+}
+
+uint64_t wall_ms() {
+  const auto wall = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(wall).count());
+}
+
+}  // namespace
 
 director::director(runtime::loop& control, cluster::coordinator_config config, cluster::owner_store& store,
                    base::log_sink& log, base::metrics& metrics)
     : loop_(control),
-      coordinator_(std::move(config), at()),
+      proxy_id_(config.proxy_id),
+      coordinator_(std::move(config), now()),
       store_(store),
       log_(log),
       metrics_(metrics),
-      timer_(control, [this] {
-        coordinator_.on_timeout(at());
-        drain();
-      }) {
+      links_(control, lines_, [this](const std::string& origin_id) { on_link_broken(origin_id); }),
+      timer_(control, [this] { on_timer(); }) {
   loop_.defer([this, alive = std::weak_ptr<bool>(alive_)] {
-    if (!alive.expired()) drain();
+    if (!alive.expired()) carry_out_all();
   });
 }
 
 director::~director() = default;
 
-cluster::moment director::at() const {
-  const auto wall = std::chrono::system_clock::now().time_since_epoch();
-  return {loop_.now(), static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(wall).count())};
+cluster::moment director::now() const { return {loop_.now(), wall_ms()}; }
+
+/// The time of an input. Silence is that of origins only while we listen: after a stop of our own nobody is the longer
+/// unheard for it.
+cluster::moment director::at() {
+  const auto m = now();
+  const auto late = timer_due_ == base::never ? base::duration::zero() : m.now - timer_due_;
+  if (late < stall_min) return m;
+  timer_due_ = base::never;
+  log_.warn("control_stalled", {{"ms", std::chrono::duration_cast<std::chrono::milliseconds>(late).count()}});
+  for (const auto& o : coordinator_.snapshot().origins)
+    if (o.health != cluster::origin_health::dead) coordinator_.heard(o.id, o.heard_at + late);
+  return m;
 }
 
-uint64_t director::claim(runtime::loop& back, cluster::stream_key key, std::string session,
-                         std::vector<std::string> exclude, assigned done) {
+void director::feed_lines() {
+  lines_.for_each_new([this](const std::string& id, base::time_point when) { coordinator_.heard(id, when); });
+}
+
+void director::on_timer() {
+  const auto m = at();
+  feed_lines();
+  coordinator_.on_timeout(m);
+  carry_out_all();
+}
+
+/// Its process may have ended: asked at once, so that it is noticed even when nothing else goes there.
+void director::on_link_broken(const std::string& origin_id) {
+  coordinator_.origin_closed(++ids_, origin_id, at());
+  carry_out_all();
+}
+
+uint64_t director::claim(runtime::loop& back, cluster::stream_key key, cluster::claim_request request, assigned done) {
   const uint64_t id = ++ids_;
-  loop_.post([this, &back, id, key = std::move(key), session = std::move(session), exclude = std::move(exclude),
-              done = std::move(done)]() mutable {
+  loop_.post([this, &back, id, key = std::move(key), request = std::move(request), done = std::move(done)]() mutable {
     requests_.emplace(id, waiting{&back, std::move(done)});
-    coordinator_.claim(id, key, std::move(session), std::move(exclude), at());
-    drain();
+    coordinator_.claim(id, key, std::move(request), at());
+    carry_out_all();
   });
   return id;
 }
@@ -46,7 +92,7 @@ uint64_t director::find(runtime::loop& back, cluster::stream_key key, base::dura
   loop_.post([this, &back, id, key = std::move(key), wait, done = std::move(done)]() mutable {
     requests_.emplace(id, waiting{&back, std::move(done)});
     coordinator_.find(id, key, wait == base::duration::zero() ? base::never : loop_.now() + wait, at());
-    drain();
+    carry_out_all();
   });
   return id;
 }
@@ -55,35 +101,35 @@ void director::cancel(uint64_t id) {
   loop_.post([this, id] {
     requests_.erase(id);
     coordinator_.cancel(id, at());  // also when answered: a claim granted and not used is undone
-    drain();
+    carry_out_all();
   });
 }
 
 void director::publish_started(cluster::stream_key key, cluster::epoch e) {
   loop_.post([this, key = std::move(key), e] {
     coordinator_.publish_started(key, e, at());
-    drain();
+    carry_out_all();
   });
 }
 
 void director::publish_ended(cluster::stream_key key, cluster::epoch e) {
   loop_.post([this, key = std::move(key), e] {
     coordinator_.publish_ended(key, e, at());
-    drain();
+    carry_out_all();
   });
 }
 
 void director::dial_failed(std::string origin_id) {
   loop_.post([this, origin_id = std::move(origin_id)] {
     coordinator_.dial_failed(origin_id, at());
-    drain();
+    carry_out_all();
   });
 }
 
 void director::dial_ok(std::string origin_id) {
   loop_.post([this, origin_id = std::move(origin_id)] {
     coordinator_.dial_ok(origin_id, at());
-    drain();
+    carry_out_all();
   });
 }
 
@@ -92,41 +138,83 @@ void director::origin_closed(runtime::loop& back, std::string origin_id, judged 
     const uint64_t id = ++ids_;
     asks_.emplace(id, asking{&back, std::move(done)});
     coordinator_.origin_closed(id, origin_id, at());
-    drain();
+    carry_out_all();
   });
 }
 
-base::result<void> director::registration(cluster::origin_registration reg) {
+void director::commit_move(runtime::loop& back, cluster::stream_key key, cluster::epoch from, cluster::assignment to,
+                           assigned done) {
+  loop_.post([this, &back, key = std::move(key), from, to = std::move(to), done = std::move(done)]() mutable {
+    const uint64_t id = ++ids_;
+    requests_.emplace(id, waiting{&back, std::move(done)});
+    moves_.insert(id);
+    coordinator_.commit_move(id, key, from, to, at());
+    carry_out_all();
+  });
+}
+
+void director::move_refused(cluster::stream_key key, cluster::epoch from, std::string to_origin, std::string reason) {
+  loop_.post([this, key = std::move(key), from, to_origin = std::move(to_origin), reason = std::move(reason)] {
+    count_move("refused");
+    coordinator_.move_refused(key, from, to_origin, reason, at());
+    carry_out_all();
+  });
+}
+
+void director::note(cluster::stream_key key, cluster::history_event what) {
+  if (what.wall_ms == 0) what.wall_ms = wall_ms();
+  loop_.post([this, key = std::move(key), what = std::move(what)]() mutable {
+    coordinator_.note(key, std::move(what));
+    carry_out_all();
+  });
+}
+
+base::result<cluster::registration_reply> director::registration(cluster::origin_registration reg) {
   auto outcome = coordinator_.registration(std::move(reg), at());
-  drain();
+  carry_out_all();
   return outcome;
 }
 
-// Carrying out an action may bring the next input at once (a store in memory): one drain at a time takes them all.
-void director::drain() {
-  if (std::exchange(draining_, true)) return;
+base::result<size_t> director::drain(const std::string& server_id, bool on) {
+  auto outcome = coordinator_.drain(server_id, on, at());
+  carry_out_all();
+  return outcome;
+}
+
+// Carrying out an action may bring the next input at once (a store in memory): one at a time takes them all.
+void director::carry_out_all() {
+  if (std::exchange(carrying_out_, true)) return;
   while (auto next = coordinator_.poll_action())
     std::visit([this](auto& action) { carry_out(std::move(action)); }, *next);
-  draining_ = false;
-  timer_.arm_at(coordinator_.next_deadline());
+  carrying_out_ = false;
+  timer_due_ = coordinator_.next_deadline();
+  timer_.arm_at(timer_due_);
 }
 
 void director::carry_out(cluster::action::probe p) {
-  probe_origin(loop_, p, [this, id = p.origin_id, alive = std::weak_ptr<bool>(alive_)](probe_outcome outcome) {
+  auto done = [this, id = p.origin_id, alive = std::weak_ptr<bool>(alive_)](const probe_outcome& outcome) {
     if (alive.expired()) return;
     metrics_
-        .counter("sluice_probes_total", "Probes of origins, by outcome.", {{"outcome", outcome.ok ? "ok" : "failed"}})
+        .counter("sluice_probes_total", "Questions to origins whether they live, by outcome.",
+                 {{"outcome", std::string(name_of(outcome.answer))}})
         .add();
-    coordinator_.probe_result(id, outcome.ok, outcome.incarnation, at());
-    drain();
-  });
+    const auto m = at();
+    feed_lines();
+    coordinator_.probe_result(id, outcome.answer, outcome.incarnation, m);
+    carry_out_all();
+  };
+  if (p.kind == cluster::probe_kind::rtmp_ping) {
+    links_.ping(p, std::move(done));
+  } else {
+    probe_origin(loop_, p, std::move(done));
+  }
 }
 
 void director::carry_out(cluster::action::store s) {
   store_.submit(std::move(s.request), [this, alive = std::weak_ptr<bool>(alive_)](cluster::store_reply reply) {
     if (alive.expired()) return;
     coordinator_.store_replied(std::move(reply), at());
-    drain();
+    carry_out_all();
   });
 }
 
@@ -136,8 +224,26 @@ void director::carry_out(cluster::action::verdict v) {
   node.mapped().back->post([done = std::move(node.mapped().done), answer = v.answer] { done(answer); });
 }
 
+void director::carry_out(cluster::action::origin_lost l) {
+  if (on_origin_lost) on_origin_lost(l.origin_id, l.reason);
+}
+
+void director::carry_out(cluster::action::owner_changed c) {
+  if (on_owner_changed) on_owner_changed(c.key, c.to);
+}
+
+void director::carry_out(cluster::action::move m) {
+  if (on_move) on_move(m);
+}
+
 void director::carry_out(cluster::action::snapshot_changed) {
-  if (on_change) on_change(coordinator_.snapshot());
+  const auto snapshot = coordinator_.snapshot();
+  std::set<std::string_view> ids;
+  for (const auto& o : snapshot.origins) ids.insert(o.id);
+  const auto known = [&](const std::string& id) { return ids.contains(id); };
+  links_.forget(known);
+  lines_.forget(known);
+  if (on_change) on_change(snapshot);
 }
 
 void director::carry_out(cluster::action::log l) {
@@ -145,10 +251,16 @@ void director::carry_out(cluster::action::log l) {
 }
 
 void director::answer(uint64_t id, base::result<cluster::assignment> outcome) {
+  if (moves_.erase(id) > 0) count_move(outcome ? "done" : "lost");
   auto node = requests_.extract(id);
   if (node.empty()) return;
   node.mapped().back->post(
       [done = std::move(node.mapped().done), outcome = std::move(outcome)]() mutable { done(std::move(outcome)); });
+}
+
+void director::count_move(std::string_view outcome) {
+  metrics_.counter("sluice_moves_total", "Streams that a drain asked to move.", {{"outcome", std::string(outcome)}})
+      .add();
 }
 
 }  // namespace sluice::relay

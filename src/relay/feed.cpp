@@ -7,7 +7,8 @@ namespace {
 
 // What the kernel holds for a viewer who does not read, on the origin's side.
 constexpr int one_viewer_receive_bytes = 64 * 1024;
-constexpr base::duration retry_delay = std::chrono::milliseconds(100);
+constexpr base::duration retry_delay = std::chrono::milliseconds(20);
+constexpr base::duration second_retry_delay = std::chrono::milliseconds(500);
 // An origin that ends a running pull twice within this time means it.
 constexpr base::duration second_loss = std::chrono::seconds(10);
 
@@ -54,12 +55,23 @@ pull_feed::pull_feed(shard_context& shard, cluster::stream_key key, audience vie
       viewers_(viewers),
       make_request_(std::move(make_request)),
       session_(std::move(session)),
-      retry_(shard.loop, [this] { resolve(); }),
+      watch_(shard.watchers, *this),
+      retry_(shard.loop,
+             [this] {
+               if (!upstream_) return resolve();
+               splicer_->on_timeout(hub(), shard_.loop.now());
+               arm_splicer();
+             }),
       give_up_at_(shard.loop.now() + shard.config.recover_wait) {
+  shard_.pulls.emplace(key_, this);
   dial();
 }
 
 pull_feed::~pull_feed() {
+  auto [at, end] = shard_.pulls.equal_range(key_);
+  while (at->second != this) ++at;
+  shard_.pulls.erase(at);
+  if (finding_ != 0) shard_.control.cancel(finding_);
   if (upstream_) upstream_->say_goodbye();
 }
 
@@ -68,19 +80,30 @@ void pull_feed::pause_source(bool on) {
 }
 
 void pull_feed::dial() {
+  ++steps_;
+  marked_ = false;
+  watch_.start(to_.origin_id);
   upstream_ = std::make_unique<upstream>(shard_.loop, shard_.config.upstream, shard_.upstream_cells, to_.rtmp,
-                                         make_request_(to_), *this);
+                                         shard_.control.line_of(to_.origin_id),
+                                         make_request_(to_, {hub().source(), hub().source_next()}), *this);
   if (viewers_ == audience::one) upstream_->limit_receive_memory(one_viewer_receive_bytes);
 }
 
+void pull_feed::dial_in_turn() {
+  shard_.gate.ask(to_.origin_id, dial_class::viewer, alive_, [this, step = steps_] {
+    if (step == steps_ && !upstream_ && !ended()) dial();
+  });
+}
+
 void pull_feed::resolve() {
-  shard_.control.find(shard_.loop, key_, std::max(give_up_at_ - shard_.loop.now(), base::duration(1)),
-                      [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> found) {
-                        if (alive.expired()) return;
-                        if (!found) return give_up("NetStream.Play.StreamNotFound", found.error().text);
-                        to_ = std::move(*found);
-                        dial();
-                      });
+  finding_ = shard_.control.find(shard_.loop, key_, std::max(give_up_at_ - shard_.loop.now(), base::duration(1)),
+                                 [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> found) {
+                                   if (alive.expired()) return;
+                                   finding_ = 0;
+                                   if (!found) return give_up("NetStream.Play.StreamNotFound", found.error().text);
+                                   to_ = std::move(*found);
+                                   dial_in_turn();
+                                 });
 }
 
 void pull_feed::on_started() {
@@ -88,50 +111,109 @@ void pull_feed::on_started() {
   shard_.control.dial_ok(to_.origin_id);
   shard_.log.info("pull_start",
                   {{"session", session_}, {"proto", "rtmp"}, {"stream", key_.str()}, {"origin", to_.origin_id}});
-  hub().begin_source(shard_.loop.now());
+  if (upstream_->numbered()) {
+    splicer_.reset();  // its marks say where to go on
+  } else if (splicer_ && played_) {
+    splicer_->begin(shard_.loop.now());
+    arm_splicer();
+  } else {
+    splicer_ = std::make_unique<media::splicer>();
+    hub().begin_source(shard_.loop.now());
+  }
+  played_ = true;
   start_viewers();
 }
 
-void pull_feed::on_media(rtmp::message msg) { hub().append(std::move(msg), shard_.loop.now()); }
+void pull_feed::arm_splicer() { retry_.arm_at(splicer_->deadline()); }
+
+void pull_feed::on_media(rtmp::message msg) {
+  if (!splicer_) return hub().append(std::move(msg), shard_.loop.now());
+  const uint64_t gaps = splicer_->gaps();
+  splicer_->take(hub(), std::move(msg), shard_.loop.now());
+  if (splicer_->gaps() != gaps) note_gap(0);
+}
+
+void pull_feed::on_mark(const media::mark& m) {
+  const auto outcome = hub().on_mark(m, !std::exchange(marked_, true), shard_.loop.now());
+  if (outcome.missing > 0) note_gap(outcome.missing);
+}
+
+/// Viewers miss something: so many messages, or nobody knows how many.
+void pull_feed::note_gap(uint64_t messages) {
+  shard_.failover_cells.gap(messages);
+  shard_.log.warn("viewers_gap", {{"session", session_},
+                                  {"stream", key_.str()},
+                                  {"origin", to_.origin_id},
+                                  {"messages", static_cast<int64_t>(messages)}});
+  shard_.control.note(key_, {0, "gap", to_.origin_id, to_.epoch, messages > 0 ? std::to_string(messages) : ""});
+}
 
 void pull_feed::on_refused(const rtmp::client_status& status) { give_up(status.code, status.description); }
 
 void pull_feed::on_undialled(const base::error& e) {
   if (e.reason == "no_descriptors") return give_up("NetStream.Play.Failed", e.text);
   shard_.control.dial_failed(to_.origin_id);
-  retry(e.reason);
+  retry(e.reason, retry_delay);
+}
+
+void pull_feed::drop_upstream() {
+  ++steps_;
+  watch_.stop();
+  retry_.cancel();
+  upstream_.reset();
+  hub().end_source();
+  if (give_up_at_ == base::never) give_up_at_ = shard_.loop.now() + shard_.config.recover_wait;
 }
 
 void pull_feed::on_lost(bool was_started, std::string_view reason) {
-  hub().end_source();
-  upstream_.reset();
-  if (was_started) give_up_at_ = shard_.loop.now() + shard_.config.recover_wait;
+  drop_upstream();
   // A close is not a death: an origin that lives and ends the stream without a word has refused the client, or kicked
   // it.
   shard_.control.origin_closed(
       shard_.loop, to_.origin_id,
-      [this, alive = std::weak_ptr<bool>(alive_), was_started, reason](cluster::origin_verdict verdict) {
-        if (alive.expired()) return;
-        if (verdict != cluster::origin_verdict::alive) return retry(reason);
-        const auto now = shard_.loop.now();
-        const bool again = now - std::exchange(lost_alive_at_, now) < second_loss;
-        if (!was_started || again) return give_up("NetStream.Play.Failed", "The origin server closed the connection.");
-        retry(reason);
+      [this, alive = std::weak_ptr<bool>(alive_), was_started, reason, step = steps_](cluster::origin_verdict verdict) {
+        if (!alive.expired() && step == steps_) on_verdict(verdict, was_started, reason);
       });
 }
 
-void pull_feed::retry(std::string_view reason) {
-  upstream_.reset();
+void pull_feed::on_verdict(cluster::origin_verdict verdict, bool was_started, std::string_view reason) {
+  if (verdict != cluster::origin_verdict::alive) return retry(reason, retry_delay);
+  const auto now = shard_.loop.now();
+  const bool again = now - std::exchange(lost_alive_at_, now) < second_loss &&
+                     std::exchange(lost_alive_origin_, to_.origin_id) == to_.origin_id;
+  lost_alive_origin_ = to_.origin_id;
+  // One of ours says why it refuses; without a word it gave the stream up to another.
+  if ((!was_started || again) && !to_.is_sluice)
+    return give_up("NetStream.Play.Failed", "The origin server closed the connection.");
+  retry(reason, again ? second_retry_delay : retry_delay);
+}
+
+void pull_feed::on_origin_lost(cluster::loss_reason reason) {
+  if (ended()) return;
+  retry(reason == cluster::loss_reason::silent ? "origin_silent" : "origin_gone", retry_delay);
+}
+
+void pull_feed::on_owner_changed(const cluster::assignment& to) {
+  if (ended() || (to.origin_id == to_.origin_id && upstream_)) return;
+  if (upstream_ && hub().live() && to.epoch < to_.epoch) return;  // news of yesterday
+  if (upstream_) upstream_->say_goodbye();
+  drop_upstream();
+  if (finding_ != 0) shard_.control.cancel(std::exchange(finding_, 0));
+  to_ = to;
+  dial_in_turn();
+}
+
+void pull_feed::retry(std::string_view reason, base::duration delay) {
+  drop_upstream();
   shard_.log.warn("pull_lost",
                   {{"session", session_}, {"stream", key_.str()}, {"origin", to_.origin_id}, {"reason", reason}});
   if (shard_.loop.now() >= give_up_at_)
     return give_up("NetStream.Play.StreamNotFound", "No origin server has the stream.");
-  retry_.arm_after(retry_delay);
+  retry_.arm_after(delay);
 }
 
 void pull_feed::give_up(std::string_view code, std::string_view text) {
-  hub().end_source();
-  upstream_.reset();
+  drop_upstream();
   shard_.log.info(
       "pull_end",
       {{"session", session_}, {"stream", key_.str()}, {"origin", to_.origin_id}, {"reason", code}, {"text", text}});

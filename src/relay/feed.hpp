@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "media/hub.hpp"
+#include "media/splicer.hpp"
+#include "relay/client_request.hpp"
 #include "relay/shard.hpp"
 
 namespace sluice::relay {
@@ -65,10 +67,12 @@ class feed {
 /// A feed for one viewer keeps nothing that he has had, and is not read while he does not read.
 enum class audience : uint8_t { many, one };
 
-using request_maker = std::function<rtmp::client_request(const cluster::assignment&)>;
+/// Makes the request for an origin; the terms say where a numbered link is to go on.
+using request_maker = std::function<rtmp::client_request(const cluster::assignment&, const link_terms&)>;
 
-/// A feed that plays the stream from its origin, and from the next one when that is gone.
-class pull_feed final : public feed, public upstream_events {
+/// A feed that plays the stream from its origin, and from the next one when that is gone: from one of ours it goes on
+/// at the very message where the last one stopped, from others by what the messages look like (media::splicer).
+class pull_feed final : public feed, public upstream_events, public origin_watcher {
  public:
   /// `to`: where to start. `make_request`: what to ask of an origin. `session`: its id, for logs.
   pull_feed(shard_context& shard, cluster::stream_key key, audience viewers, cluster::assignment to,
@@ -76,27 +80,44 @@ class pull_feed final : public feed, public upstream_events {
   ~pull_feed() override;
   const std::string& origin() const override { return to_.origin_id; }
   void pause_source(bool on) override;
+  /// The stream has another owner: the pull goes there.
+  void on_owner_changed(const cluster::assignment& to);
 
  private:
   void dial();
+  void dial_in_turn();
   void resolve();
-  void retry(std::string_view reason);
+  void drop_upstream();
+  void retry(std::string_view reason, base::duration delay);
   void give_up(std::string_view code, std::string_view text);
+  void on_verdict(cluster::origin_verdict verdict, bool was_started, std::string_view reason);
+  void note_gap(uint64_t messages);
+  void arm_splicer();
   // upstream_events
   void on_started() override;
   void on_media(rtmp::message msg) override;
+  void on_mark(const media::mark& m) override;
   void on_refused(const rtmp::client_status& status) override;
   void on_lost(bool started, std::string_view reason) override;
   void on_undialled(const base::error& e) override;
+  // origin_watcher
+  void on_origin_lost(cluster::loss_reason reason) override;
 
   cluster::assignment to_;
   const audience viewers_;
   request_maker make_request_;
   const std::string session_;
   std::unique_ptr<upstream> upstream_;
-  runtime::timer retry_;
+  std::unique_ptr<media::splicer> splicer_;  // while the origin's links are not numbered
+  origin_watch watch_;
+  runtime::timer retry_;  // of resolve(), or the splicer's deadline
   base::time_point give_up_at_;
-  base::time_point lost_alive_at_{};  // when an origin that lives ended a running pull
+  base::time_point lost_alive_at_ = base::time_point::min();  // when an origin that lives ended a running pull
+  std::string lost_alive_origin_;                             // which that was
+  uint64_t finding_ = 0;                                      // the question under way, or 0
+  uint64_t steps_ = 0;   // counts dials and losses: an answer to an earlier question is of no use
+  bool marked_ = false;  // the present link has brought a mark
+  bool played_ = false;  // the hub has been fed
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

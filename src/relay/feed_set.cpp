@@ -41,6 +41,7 @@ class replica_feed final : public feed {
     start_viewers();
   }
   void append(const replica_batch& batch) {
+    if (batch.new_source) hub().follow_source();
     if (batch.headers) hub().adopt_headers(batch.headers);
     uint64_t number = batch.first;
     for (const auto& f : batch.frames) hub().append_replica(f, number++);
@@ -87,10 +88,15 @@ class replica_link final : public feed_viewer, public media::reader_owner {
     replica_batch batch;
     size_t bytes = 0;
     while (const media::frame* f = reader_->peek()) {
-      // A batch is a run without holes, behind one set of headers.
-      if (auto headers = reader_->take_headers()) {
-        send(std::exchange(batch, {}), std::exchange(bytes, 0));
-        batch.headers = std::move(headers);
+      // A batch is a run without holes, of one source, behind one set of headers.
+      const media::hub& h = feed_->hub();
+      const bool new_source = h.sources() != source_ && reader_->next_number() >= h.source_begin();
+      auto headers = reader_->take_headers();
+      if (headers || new_source) send(std::exchange(batch, {}), std::exchange(bytes, 0));
+      if (headers) batch.headers = std::move(headers);
+      if (new_source) {
+        batch.new_source = source_ != 0;
+        source_ = h.sources();
       }
       if (batch.frames.empty()) batch.first = reader_->next_number();
       batch.frames.push_back(*f);
@@ -125,6 +131,7 @@ class replica_link final : public feed_viewer, public media::reader_owner {
   const feed_set::subscription to_;
   feed* feed_ = nullptr;
   std::unique_ptr<media::reader> reader_;
+  uint64_t source_ = 0;  // of the home hub, that the other side knows of
   std::shared_ptr<std::atomic<size_t>> in_flight_ = std::make_shared<std::atomic<size_t>>(0);
 };
 

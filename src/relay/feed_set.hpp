@@ -16,7 +16,8 @@ class replica_link;
 struct replica_batch {
   std::shared_ptr<const media::header_set> headers;  ///< in force before the first frame, if they changed
   std::vector<media::frame> frames;
-  uint64_t first = 0;  ///< number of the first frame; the others follow
+  uint64_t first = 0;       ///< number of the first frame; the others follow
+  bool new_source = false;  ///< they are another source's than those before
 };
 
 /// The shared feeds of one shard: one per stream. The pull runs on the stream's home shard (by a hash of its key); the

@@ -46,11 +46,13 @@ void play_relay::watch(const cluster::assignment& to) {
   const bool share =
       shard_.config.mode == relay_mode::collapse || (shard_.config.mode == relay_mode::automatic && to.is_sluice);
   if (share) {
-    auto make = [ask = ask_](const cluster::assignment& origin) { return shared_request_for(*ask, origin); };
+    auto make = [ask = ask_](const cluster::assignment& origin, const link_terms& terms) {
+      return shared_request_for(*ask, origin, terms);
+    };
     return join(feeds_.open(ask_->address.key, to, std::move(make), client_.id() + "-pull"));
   }
-  auto make = [ask = ask_, &config = shard_.config](const cluster::assignment& origin) {
-    return request_for(*ask, rtmp::client_intent::play, origin, config);
+  auto make = [ask = ask_, &config = shard_.config](const cluster::assignment& origin, const link_terms& terms) {
+    return request_for(*ask, rtmp::client_intent::play, origin, terms, config);
   };
   own_ =
       std::make_unique<pull_feed>(shard_, ask_->address.key, audience::one, to, std::move(make), client_.id(), [] {});

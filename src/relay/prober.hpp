@@ -10,12 +10,19 @@
 namespace sluice::relay {
 
 struct probe_outcome {
-  bool ok = false;
+  cluster::probe_answer answer = cluster::probe_answer::silent;
   std::optional<std::string> incarnation;  ///< `server-service-pid`, if the origin told it
 };
+using probe_done = std::function<void(probe_outcome)>;
 
-/// Asks an origin whether it lives, as `p` says: only an application's answer counts, since the kernel of a stopped
-/// process still accepts connections. `done` is called once, never from within.
-void probe_origin(runtime::loop& l, const cluster::action::probe& p, std::function<void(probe_outcome)> done);
+inline constexpr unsigned redials_max = 3;
+inline constexpr base::duration redial_pause = std::chrono::milliseconds(20);
+
+/// Asks an origin whether it lives, by a handshake or its API, as `p` says: only an application's answer counts, since
+/// the kernel of a stopped process still accepts connections. One of several targets will do; it is gone if all refuse.
+/// A target that accepts and hangs up is asked again, redials_max times: a full server hangs up, too, and the port of a
+/// killed process may outlive its connections for a moment. Only a port that refuses says that nobody is there. `done`
+/// is called once, never from within.
+void probe_origin(runtime::loop& l, const cluster::action::probe& p, probe_done done);
 
 }  // namespace sluice::relay

@@ -17,7 +17,7 @@ class proxy_handler final : public servers::client_handler {
 
   void on_connect(rtmp::connect_request request) override {
     connect_ = std::make_shared<const rtmp::connect_request>(std::move(request));
-    client_.session().accept_connect(servers::forward_capabilities(false));
+    client_.session().accept_connect(servers::forward_capabilities(true));
   }
 
   void on_publish(rtmp::publish_request request) override {

@@ -1,5 +1,9 @@
 #include "relay/publish_relay.hpp"
 
+#include <fmt/format.h>
+
+#include "servers/rtmp/capabilities.hpp"
+
 namespace sluice::relay {
 namespace {
 // How long an origin may take to accept what its publisher sent before he left.
@@ -13,9 +17,12 @@ publish_relay::publish_relay(shard_context& shard, servers::connection& client, 
       client_(client),
       ask_(std::move(ask)),
       stream_id_(stream_id),
+      publication_(fmt::format("{}.{}", client.id(), ++shard.publications)),
       hub_(shard.config.retention_hub, shard.prompt_flusher),
-      finish_timer_(shard.loop, [this] { finished(); }) {
-  hub_.begin_source(shard_.loop.now());
+      watch_(shard.watchers, *this),
+      finish_timer_(shard.loop, [this] { finished(); }),
+      retry_timer_(shard.loop, [this] { on_retry_timer(); }) {
+  hub_.begin_source(shard_.loop.now(), publication_);
 }
 
 publish_relay::~publish_relay() {
@@ -33,10 +40,19 @@ void publish_relay::account(size_t bytes) {
 void publish_relay::stop() {
   alive_.reset();
   stopping_ = true;
+  watch_.stop();
+  retry_timer_.cancel();
   if (claiming_ != 0) shard_.control.cancel(claiming_);
+  if (move_) {
+    // What was written down already is the owner that the publisher leaves.
+    if (move_->is_committed()) to_ = move_->what().to;
+    move_.reset();
+  }
   if (std::exchange(running_, false)) {
-    shard_.control.publish_ended(ask_.address.key, to_.epoch);
-    if (upstream_) {
+    if (const auto at = shard_.publishers.find(ask_.address.key); at != shard_.publishers.end() && at->second == this)
+      shard_.publishers.erase(at);
+    if (!outage_ || !outage_->claimed) shard_.control.publish_ended(ask_.address.key, to_.epoch);
+    if (upstream_ && !outage_) {
       // What came in the same read as the goodbye has not been shown to the upstream yet.
       hub_.flush();
       finish_timer_.arm_after(finish_time_max);
@@ -52,26 +68,41 @@ void publish_relay::finished() {
 }
 
 void publish_relay::claim() {
+  cluster::claim_request request;
+  request.session = ask_.session;
+  request.exclude = failed_;
+  if (outage_) {
+    request.fail_over = true;
+    request.deadline = outage_->since + shard_.config.recover_wait;
+  }
   claiming_ =
-      shard_.control.claim(shard_.loop, ask_.address.key, ask_.session, failed_,
+      shard_.control.claim(shard_.loop, ask_.address.key, std::move(request),
                            [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> found) {
                              if (alive.expired()) return;
                              claiming_ = 0;
-                             if (!found)
+                             if (!found) {
+                               if (outage_) return claim_later();
                                return refuse("NetStream.Publish.Denied", found.error().reason, found.error().text);
+                             }
                              to_ = std::move(*found);
-                             dial();
+                             if (!outage_) return dial();
+                             shard_.gate.ask(to_.origin_id, dial_class::publisher, alive_, [this] { dial(); });
                            });
 }
 
 void publish_relay::dial() {
-  upstream_ = std::make_unique<upstream>(shard_.loop, shard_.config.upstream, shard_.upstream_cells, to_.rtmp,
-                                         request_for(ask_, rtmp::client_intent::publish, to_, shard_.config), *this);
+  ++steps_;
+  watch_.start(to_.origin_id);
+  upstream_ = std::make_unique<upstream>(
+      shard_.loop, shard_.config.upstream, shard_.upstream_cells, to_.rtmp, shard_.control.line_of(to_.origin_id),
+      request_for(ask_, rtmp::client_intent::publish, to_, {publication_, hub_.end()}, shard_.config), *this);
 }
 
 void publish_relay::try_next() {
+  watch_.stop();
   upstream_.reset();
   failed_.push_back(to_.origin_id);
+  if (outage_) return claim_later();
   if (failed_.size() >= shard_.config.claim_attempts)
     return refuse("NetStream.Publish.Denied", "no_origin", "No origin server could be reached.");
   claim();
@@ -79,16 +110,22 @@ void publish_relay::try_next() {
 
 void publish_relay::on_started() {
   if (stopping_) return;
-  running_ = true;
   shard_.control.dial_ok(to_.origin_id);
   shard_.control.publish_started(ask_.address.key, to_.epoch);
+  if (outage_) return recovered();
+  running_ = true;
+  shard_.publishers[ask_.address.key] = this;
   client_.session().accept_publish(stream_id_);
   client_.session_started("publish", ask_.address.key.str(), to_.origin_id);
   upstream_->push(hub_);
   client_.flush();
 }
 
-void publish_relay::on_client_media(rtmp::message msg) { hub_.append(std::move(msg), shard_.loop.now()); }
+void publish_relay::on_client_media(rtmp::message msg) {
+  hub_.append(std::move(msg), shard_.loop.now());
+  // A move takes place at a keyframe: it is the first that the new owner gets.
+  if (move_ && move_->is_committed() && hub_.at(hub_.end() - 1).keyframe) switch_over(hub_.end() - 1);
+}
 
 void publish_relay::on_client_batch_end() {
   const auto changed = static_cast<int64_t>(hub_.bytes()) - static_cast<int64_t>(accounted_);
@@ -109,42 +146,43 @@ void publish_relay::on_drained() {
 
 void publish_relay::on_refused(const rtmp::client_status& status) {
   if (stopping_) return finished();
-  if (status.refused) return refuse(status.code, "origin_refused", status.description);
-  client_.session().send_status(stream_id_, "error", status.code, status.description);
-  client_.close_after_flush("origin_ended");
+  if (outage_) return refused_in_outage(status);
+  if (!status.refused) return end_client(status.code, "origin_ended", status.description);
+  // These two are between servers: another origin may do, or another claim.
+  if (status.code == servers::at_capacity_code || status.code == servers::stale_epoch_code) return try_next();
+  refuse(status.code, "origin_refused", status.description);
 }
 
 void publish_relay::on_undialled(const base::error& e) {
   if (stopping_) return;
-  if (e.reason == "no_descriptors") return refuse("NetStream.Publish.Denied", e.reason, e.text);
-  shard_.control.dial_failed(to_.origin_id);
+  const bool ours = e.reason == "no_descriptors";
+  if (ours && !outage_) return refuse("NetStream.Publish.Denied", e.reason, e.text);
+  if (!ours) shard_.control.dial_failed(to_.origin_id);
   try_next();
 }
 
 void publish_relay::on_lost(bool started, std::string_view reason) {
   if (stopping_) return finished();
+  watch_.stop();
   upstream_.reset();
+  if (running_) {
+    begin_outage(reason);
+    if (!outage_) return;
+  }
   shard_.control.origin_closed(
       shard_.loop, to_.origin_id,
-      [this, alive = std::weak_ptr<bool>(alive_), started, reason](cluster::origin_verdict verdict) {
-        if (alive.expired()) return;
-        const bool lives = verdict == cluster::origin_verdict::alive;
-        if (!started && !lives) return try_next();
-        // A close is not a death: stock servers refuse and kick by closing, SRS even after Publish.Start. The client
-        // learns it as a status.
-        if (!started || (lives && hub_.end() == 0))
-          return refuse("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
-        client_.session().send_status(stream_id_, "error", "NetStream.Publish.Failed",
-                                      lives ? "The origin server ended the publish." : "The origin server is gone.");
-        shard_.log.warn("upstream_lost", {{"session", client_.id()},
-                                          {"stream", ask_.address.key.str()},
-                                          {"origin", to_.origin_id},
-                                          {"reason", reason}});
-        client_.close_after_flush(lives ? "origin_closed" : "origin_lost");
+      [this, alive = std::weak_ptr<bool>(alive_), step = ++steps_](cluster::origin_verdict verdict) {
+        if (alive.expired() || step != steps_) return;
+        if (outage_) return on_verdict(verdict);
+        if (verdict != cluster::origin_verdict::alive) return try_next();
+        // A close is not a death: stock servers refuse by closing, SRS even after Publish.Start. The client learns it
+        // as a status.
+        refuse("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
       });
 }
 
 void publish_relay::refuse(std::string_view code, std::string_view reason, std::string_view text) {
+  watch_.stop();
   upstream_.reset();
   if (running_) {
     client_.session().send_status(stream_id_, "error", code, text);
@@ -153,6 +191,10 @@ void publish_relay::refuse(std::string_view code, std::string_view reason, std::
   }
   client_.session_refused(reason, ask_.address.key.str(), text);
   client_.close_after_flush(reason);
+}
+
+void publish_relay::note(std::string_view what, std::string_view reason) {
+  shard_.control.note(ask_.address.key, {0, std::string(what), to_.origin_id, to_.epoch, std::string(reason)});
 }
 
 }  // namespace sluice::relay

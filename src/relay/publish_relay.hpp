@@ -1,11 +1,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "media/hub.hpp"
 #include "relay/client_request.hpp"
+#include "relay/publish_move.hpp"
 #include "relay/shard.hpp"
 #include "relay/upstream.hpp"
 #include "servers/rtmp/connection.hpp"
@@ -14,8 +16,9 @@ namespace sluice::relay {
 
 /// One publisher on its way to the stream's owner: claims, dials, publishes there, then answers the client. Its media
 /// goes through a hub that keeps what a next owner would need (retention) and that the upstream reads; message numbers
-/// are that hub's.
-class publish_relay final : public upstream_events {
+/// are that hub's. When the owner is lost, another one is claimed and gets what is retained, while the client is read
+/// all the time and hears nothing of it (publish_failover.cpp).
+class publish_relay final : public upstream_events, public origin_watcher, public move_events {
  public:
   publish_relay(shard_context& shard, servers::connection& client, client_ask ask, uint32_t stream_id);
   ~publish_relay();
@@ -28,6 +31,11 @@ class publish_relay final : public upstream_events {
   void on_client_media(rtmp::message msg);
   /// The upstream is behind: stop reading the client, so that nothing is lost.
   void on_client_batch_end();
+  /// A drain asks that the publish goes elsewhere.
+  void move(const cluster::action::move& what);
+
+  const media::hub& hub() const { return hub_; }
+  const std::string& session() const { return ask_.session; }
 
   // upstream_events
   void on_started() override;
@@ -36,29 +44,61 @@ class publish_relay final : public upstream_events {
   void on_lost(bool started, std::string_view reason) override;
   void on_undialled(const base::error& e) override;
   void on_drained() override;
+  // origin_watcher
+  void on_origin_lost(cluster::loss_reason reason) override;
+  // move_events
+  void on_move_accepted() override;
+  void on_move_refused(std::string_view reason) override;
 
  private:
   void claim();
+  void claim_later();
   void dial();
   void try_next();
   void finished();
   void account(size_t bytes);
   void refuse(std::string_view code, std::string_view reason, std::string_view text);
+  void on_retry_timer();
+  void note(std::string_view what, std::string_view reason);
+  // Of a running publish whose owner is lost (publish_failover.cpp).
+  void begin_outage(std::string_view reason);
+  void on_verdict(cluster::origin_verdict verdict);
+  void fail_over();
+  void recovered();
+  void replay();
+  void refused_in_outage(const rtmp::client_status& status);
+  void end_client(std::string_view code, std::string_view reason, std::string_view text);
+  void commit_move();
+  void switch_over(uint64_t at);
+
+  struct outage {
+    base::time_point since;
+    std::string reason;  // a metric label
+    std::string origin;  // that was lost
+    unsigned attempts = 0;
+    bool claimed = false;  // the lost owner was given up
+  };
 
   shard_context& shard_;
   servers::connection& client_;
   const client_ask ask_;
   const uint32_t stream_id_;
+  const std::string publication_;
   media::hub hub_;
   cluster::assignment to_;
   std::vector<std::string> failed_;  // origins that could not be reached for this publish
   std::unique_ptr<upstream> upstream_;
-  size_t accounted_ = 0;  // bytes of hub_ that the budget knows of
+  std::unique_ptr<publish_move> move_;
+  origin_watch watch_;
+  std::optional<outage> outage_;
+  base::time_point closed_alive_at_ = base::time_point::min();  // when an origin that lives closed the publish
+  size_t accounted_ = 0;                                        // bytes of hub_ that the budget knows of
   uint64_t evictions_ = 0;
   uint64_t claiming_ = 0;  // the question under way, or 0
-  bool running_ = false;
+  uint64_t steps_ = 0;     // counts dials and losses: an answer to an earlier question is of no use
+  bool running_ = false;   // the client was told that it publishes
   bool stopping_ = false;
-  runtime::timer finish_timer_;
+  runtime::timer finish_timer_, retry_timer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -9,8 +9,11 @@
 #include "base/metrics.hpp"
 #include "cluster/core/stream_key.hpp"
 #include "media/hub.hpp"
+#include "relay/dial_gate.hpp"
 #include "relay/director.hpp"
+#include "relay/failover_metrics.hpp"
 #include "relay/upstream.hpp"
+#include "relay/watchers.hpp"
 #include "runtime/loop.hpp"
 #include "servers/rtmp/hub_flusher.hpp"
 
@@ -42,11 +45,14 @@ struct relay_config {
   retention_budget* retention = nullptr;  ///< outlives the shards
   size_t retention_bytes_max = 8u << 20;  ///< per stream: over it the oldest GOP goes, once the origin has it
   base::duration play_wait = std::chrono::seconds(10);
-  base::duration recover_wait = std::chrono::seconds(30);  ///< of viewers whose origin is gone
+  base::duration recover_wait = std::chrono::seconds(30);  ///< of publishers and viewers whose origin is gone
   base::duration linger = std::chrono::seconds(3);         ///< a pull without viewers is kept so long
   size_t backlog_max = 2u << 20;          ///< unsent bytes towards an origin above which the publisher is not read
   size_t viewer_backlog_max = 64u << 10;  ///< the same of a per-viewer relay towards its viewer
   unsigned claim_attempts = 5;            ///< origins tried for one publish
+  /// After a fail-over to an origin without numbers viewers come first: it is shown the replay after so long.
+  base::duration replay_delay = std::chrono::milliseconds(200);
+  dial_gate_limits dials;  ///< of what replaces lost connections
 };
 
 /// What publishers' retention holds on one shard.
@@ -60,6 +66,8 @@ struct retention_metrics {
 };
 
 class feed_set;
+class publish_relay;
+class pull_feed;
 
 /// What the relays of one shard share. One per loop; all shards of a proxy are made before any runs.
 struct shard_context {
@@ -73,7 +81,15 @@ struct shard_context {
   servers::hub_flusher& prompt_flusher;  ///< without: for what was merged by another shard already
   upstream_metrics upstream_cells;
   retention_metrics retention_cells;
+  failover_metrics failover_cells;
   const std::vector<feed_set*>& all;  ///< of every shard, by index
+
+  // Who is to hear what the control thread finds out. Each enters and leaves by himself.
+  origin_watchers watchers{};
+  std::unordered_map<cluster::stream_key, publish_relay*> publishers{};  ///< those that run, by stream
+  std::unordered_multimap<cluster::stream_key, pull_feed*> pulls{};
+  dial_gate gate{loop, config.dials};
+  uint64_t publications = 0;  ///< begun on this shard
 
   /// What has ended but may still be on the stack, or has something left to do: destroyed by release(), or when the
   /// shard stops.
@@ -82,6 +98,11 @@ struct shard_context {
   void release(const void* object) {
     loop.defer([this, object] { ending.erase(object); });
   }
+
+  // Posted by the control thread (coordinator actions of these names).
+  void origin_lost(const std::string& origin_id, cluster::loss_reason reason) { watchers.lost(origin_id, reason); }
+  void owner_changed(const cluster::stream_key& key, const cluster::assignment& to);
+  void move(const cluster::action::move& what);
 };
 
 }  // namespace sluice::relay

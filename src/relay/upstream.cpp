@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "media/frame.hpp"
+#include "servers/rtmp/capabilities.hpp"
 #include "servers/rtmp/pump.hpp"
 
 namespace sluice::relay {
@@ -27,13 +28,16 @@ upstream_metrics::upstream_metrics(base::metrics& m)
       connections(m.gauge("sluice_upstream_connections", "Connections to origins open now.", {{"proto", "rtmp"}})) {}
 
 upstream::upstream(runtime::loop& l, const upstream_config& config, upstream_metrics& metrics,
-                   std::vector<base::endpoint> endpoints, rtmp::client_request request, upstream_events& events)
+                   std::vector<base::endpoint> endpoints, std::shared_ptr<origin_line> line,
+                   rtmp::client_request request, upstream_events& events)
     : loop_(l),
       config_(config),
       metrics_(metrics),
       endpoints_(std::move(endpoints)),
+      line_(std::move(line)),
       request_(std::move(request)),
-      events_(events),
+      events_(&events),
+      asks_numbered_(servers::peer_note::from(request_.command_object).numbered),
       timer_(l, [this] { on_deadline(); }) {
   metrics_.connections.add(1);
   counted_ = config_.descriptors && config_.descriptors->take();
@@ -100,7 +104,7 @@ void upstream::on_io(runtime::io_ready ready) {
   if (ready.writable && blocked_) {
     flush();
     half_close_if_done();
-    if (!alive.expired() && !ended_ && !blocked_) events_.on_drained();
+    if (!alive.expired() && !ended_ && !blocked_) events_->on_drained();
   }
 }
 
@@ -118,6 +122,7 @@ void upstream::read_some() {
       return end([started = started_, reason](upstream_events& e) { e.on_lost(started, reason); });
     }
     metrics_.bytes_in.add(static_cast<int64_t>(got.bytes));
+    if (line_) note_heard(*line_, loop_.now());
     const auto ok = session_->receive({loop_.read_buffer(), got.bytes}, loop_.now());
     handle_events();
     if (alive.expired() || ended_) return;
@@ -141,20 +146,35 @@ void upstream::handle_events() {
     auto event = session_->next_event();
     if (!event) return;
     if (auto* media = std::get_if<rtmp::media_message>(&*event)) {
-      events_.on_media(std::move(media->msg));
+      const auto said = numbered_ ? media::parse_mark(media->msg) : std::nullopt;
+      if (said) {
+        events_->on_mark(*said);
+      } else {
+        events_->on_media(std::move(media->msg));
+      }
+    } else if (auto* connected = std::get_if<rtmp::client_connected>(&*event)) {
+      numbered_ = asks_numbered_ && servers::says_numbered(connected->information);
     } else if (std::holds_alternative<rtmp::client_started>(*event)) {
       started_ = true;
-      events_.on_started();
+      events_->on_started();
     } else if (auto* status = std::get_if<rtmp::client_status>(&*event); status && ends_stream(*status)) {
       return end([s = std::move(*status)](upstream_events& e) { e.on_refused(s); });
     }
   }
 }
 
-void upstream::push(media::hub& h) {
+void upstream::push(media::hub& h) { push_from(h, 0); }
+
+void upstream::push_from(media::hub& h, uint64_t first) {
   reader_ = std::make_unique<media::reader>(h, *this, media::reader_start::oldest);
   reader_->set_stream_id(session_->stream_id());
+  if (numbered_) reader_->set_numbered();
+  if (first > 0) reader_->start_at(first);
   if (!blocked_) flush();
+}
+
+void upstream::stop_pushing_at(uint64_t end) {
+  if (reader_) reader_->stop_at(end);
 }
 
 void upstream::on_frames() {
@@ -222,7 +242,7 @@ void upstream::end(std::function<void(upstream_events&)> last_call) {
   }
   // Deferred: the owner may destroy this upstream in the call.
   loop_.defer([this, alive = std::weak_ptr<bool>(alive_), last_call = std::move(last_call)] {
-    if (!alive.expired()) last_call(events_);
+    if (!alive.expired()) last_call(*events_);
   });
 }
 

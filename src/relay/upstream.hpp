@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "base/metrics.hpp"
+#include "media/mark.hpp"
 #include "media/reader.hpp"
 #include "proto/rtmp/client_session.hpp"
+#include "relay/origin_lines.hpp"
 #include "runtime/descriptor_budget.hpp"
 #include "runtime/loop.hpp"
 #include "runtime/tcp.hpp"
@@ -22,6 +24,8 @@ class upstream_events {
   virtual void on_started() = 0;
   /// A message of a played stream.
   virtual void on_media(rtmp::message msg) = 0;
+  /// A mark of a numbered link: what the next message is.
+  virtual void on_mark(const media::mark& m) {}
   /// The origin said no, or ended the stream, with a status.
   virtual void on_refused(const rtmp::client_status& status) = 0;
   /// The connection ended without a word; `started`: after on_started().
@@ -54,13 +58,21 @@ struct upstream_metrics {
 class upstream final : public runtime::io_handler, public media::reader_owner {
  public:
   upstream(runtime::loop& l, const upstream_config& config, upstream_metrics& metrics,
-           std::vector<base::endpoint> endpoints, rtmp::client_request request, upstream_events& events);
+           std::vector<base::endpoint> endpoints, std::shared_ptr<origin_line> line, rtmp::client_request request,
+           upstream_events& events);
   ~upstream();
 
   /// Bounds what the kernel takes in while reading is paused. To be called before the connection is made.
   void limit_receive_memory(int bytes) { receive_bytes_ = bytes; }
-  /// Sends every frame of `h`, from the oldest that it holds.
+  /// Somebody else hears of what becomes of it from now on.
+  void hand_over(upstream_events& to) { events_ = &to; }
+  /// Sends every frame of `h`, from the oldest that it holds, or those from frame `first` of its log on.
   void push(media::hub& h);
+  void push_from(media::hub& h, uint64_t first);
+  /// Sends the frames below `end` of the pushed hub's log, and then no more.
+  void stop_pushing_at(uint64_t end);
+  /// The origin takes and sends marks. From on_started() on.
+  bool numbered() const { return numbered_; }
   bool blocked() const { return blocked_; }
   /// Bytes of the pushed hub that have not been written.
   size_t backlog() const { return reader_ ? reader_->backlog() : 0; }
@@ -93,8 +105,10 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   upstream_metrics& metrics_;
   std::vector<base::endpoint> endpoints_;
   size_t next_endpoint_ = 0;
+  const std::shared_ptr<origin_line> line_;  // may be null
   rtmp::client_request request_;
-  upstream_events& events_;
+  upstream_events* events_;
+  const bool asks_numbered_;
   base::endpoint remote_;
   std::unique_ptr<runtime::tcp_connector> connector_;
   runtime::tcp_stream stream_;
@@ -104,6 +118,7 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   int receive_bytes_ = 0;  // 0: the kernel's own tuning
   bool started_ = false, blocked_ = false, ended_ = false;
   bool finishing_ = false, half_closed_ = false;
+  bool numbered_ = false;
   bool reading_paused_ = false, read_waits_ = false, hangup_ = false;
   // Tells a callback on the stack whether `this` was destroyed by what it called.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

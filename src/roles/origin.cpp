@@ -11,6 +11,7 @@
 
 #include "admin/api.hpp"
 #include "admin/registrar.hpp"
+#include "cluster/core/fence.hpp"
 #include "roles/api_server.hpp"
 #include "roles/ready.hpp"
 #include "runtime/descriptor_budget.hpp"
@@ -54,11 +55,14 @@ class origin {
         budget_(budget(log)),
         limits_(make_limits()),
         streams_limits_(make_stream_limits()),
+        fence_(!config.register_urls.empty(), loop_.refresh()),
         rtmp_(loop_, "origin", limits_, config.merge, log, metrics_,
               [this](servers::connection& c) { return servers::make_origin_handler(c, streams_, vhosts_); }),
         streams_(
-            loop_, streams_limits_, rtmp_.flusher(), [this](media::hub& h) { rtmp_.flusher().forget(h); }, metrics_),
+            loop_, streams_limits_, fence_, rtmp_.flusher(), [this](media::hub& h) { rtmp_.flusher().forget(h); },
+            metrics_),
         vhosts_{config.vhosts, false},
+        wake_timer_(loop_, [this] { wake_timer_.arm_after(cluster::fence::wake_interval); }),
         drain_timer_(loop_, [this] { on_drain_check(); }) {}
 
   ~origin() { rtmp_.close_all("shutdown"); }
@@ -75,7 +79,9 @@ class origin {
 
     const admin::registrar_config targets{config_.register_urls, config_.register_token, config_.register_interval,
                                           advertised(*rtmp)};
-    heartbeats_.emplace(loop_, targets, [this] { return current(); }, log_, metrics_);
+    heartbeats_.emplace(loop_, targets, heartbeat_parts(), log_, metrics_);
+    loop_.on_wake([this] { on_wake(); });
+    wake_timer_.arm_after(cluster::fence::wake_interval);
     runtime::signal_watch signals(loop_, {SIGTERM, SIGINT}, [this](int) { stop(); });
     report_phase(config_.ready_fd, "ready", {{"rtmp", *rtmp}, {"api", (*api)->local()}});
     log_ready(log_, {{"rtmp", *rtmp}, {"api", (*api)->local()}});
@@ -147,6 +153,36 @@ class origin {
     return r;
   }
 
+  admin::registrar_parts heartbeat_parts() {
+    return {[this] { return current(); }, [this] { return streams_.held(); },
+            [this](const cluster::stream_key& key, const cluster::epoch& e) { on_fenced(key, e); },
+            [this](base::time_point sent_at) { on_whole_taken(sent_at); }};
+  }
+
+  // A process that was stopped does not know what its streams' publishers did meanwhile: they may go on at another
+  // origin. Until a proxy has said which of its epochs still hold, viewers get nothing new from it.
+  void on_wake() {
+    fence_.woke(loop_.now());
+    if (!fence_.suspended() || std::exchange(suspended_, true)) return;
+    suspended_since_ = loop_.now();
+    rtmp_.flusher().suspend(true);
+    log_.warn("suspended", {{"streams", streams_.published()},
+                            {"text", "this process was stopped: no new media until a proxy confirms its streams"}});
+    if (heartbeats_) heartbeats_->tell_all_now();
+  }
+
+  void on_whole_taken(base::time_point sent_at) {
+    fence_.confirmed(sent_at);
+    if (fence_.suspended() || !std::exchange(suspended_, false)) return;
+    rtmp_.flusher().suspend(false);
+    const auto lasted = std::chrono::duration_cast<std::chrono::milliseconds>(loop_.now() - suspended_since_);
+    log_.info("resumed", {{"streams", streams_.published()}, {"suspended_ms", lasted.count()}});
+  }
+
+  void on_fenced(const cluster::stream_key& key, const cluster::epoch& e) {
+    if (streams_.told(key, e)) log_.warn("stream_fenced", {{"stream", key.str()}, {"epoch", cluster::text_of(e)}});
+  }
+
   std::string metrics_text(bool per_stream) {
     note_process(metrics_);
     base::metrics streams;
@@ -184,14 +220,15 @@ class origin {
   runtime::descriptor_budget budget_;
   const servers::server_limits limits_;
   const servers::directory_limits streams_limits_;
+  cluster::fence fence_;
   servers::rtmp_server rtmp_;
   servers::directory streams_;
   const cluster::vhost_rules vhosts_;
   cluster::origin_registration me_;
   std::optional<admin::registrar> heartbeats_;
-  runtime::timer drain_timer_;
-  base::time_point give_up_at_{};
-  bool stopping_ = false;
+  runtime::timer wake_timer_, drain_timer_;
+  base::time_point give_up_at_{}, suspended_since_{};
+  bool stopping_ = false, suspended_ = false;
 };
 
 }  // namespace

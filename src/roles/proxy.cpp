@@ -9,8 +9,10 @@
 #include "admin/api.hpp"
 #include "cluster/store/memory_store.hpp"
 #include "relay/proxy_handler.hpp"
+#include "relay/shard_status.hpp"
 #include "roles/api_server.hpp"
 #include "roles/exit_deadline.hpp"
+#include "roles/proxy_setup.hpp"
 #include "roles/ready.hpp"
 #include "runtime/descriptor_budget.hpp"
 #include "runtime/http_server.hpp"
@@ -26,103 +28,7 @@ namespace {
 constexpr size_t descriptors_reserved_max = 512;
 // Media ports open after this even if fewer origins have registered than were awaited.
 constexpr base::duration wait_origins_max = std::chrono::seconds(10);
-// Of the memory that the cgroup allows, all publishers' retention together may take one part in this many.
-constexpr uint64_t retention_memory_share = 10;
-// An origin that accepts connections but does not speak is stopped or wedged.
-constexpr base::duration origin_handshake_timeout = std::chrono::seconds(2);
 constexpr base::duration drain_check = std::chrono::milliseconds(100);
-// A per-viewer relay holds only what its viewer has not taken; lagging is judged at the origin.
-constexpr size_t private_hub_bytes = 16u << 20;
-
-relay::relay_mode mode_of(relay_mode m) {
-  switch (m) {
-    case relay_mode::per_viewer:
-      return relay::relay_mode::per_viewer;
-    case relay_mode::collapse:
-      return relay::relay_mode::collapse;
-    case relay_mode::automatic:
-      break;
-  }
-  return relay::relay_mode::automatic;
-}
-
-relay::address_prefix prefix_of(address_prefix_mode m) {
-  switch (m) {
-    case address_prefix_mode::on:
-      return relay::address_prefix::always;
-    case address_prefix_mode::off:
-      return relay::address_prefix::never;
-    case address_prefix_mode::automatic:
-      break;
-  }
-  return relay::address_prefix::sluice_only;
-}
-
-rtmp::session_config session_of(const proxy_config& c) {
-  rtmp::session_config s;
-  s.message_bytes_max = static_cast<uint32_t>(c.message_bytes_max);
-  s.handshake_timeout = c.handshake_timeout;
-  return s;
-}
-
-servers::server_limits limits_of(const proxy_config& c, runtime::descriptor_budget& budget, size_t shards) {
-  servers::server_limits l;
-  l.session = session_of(c);
-  if (c.max_sessions > 0) l.sessions_max = std::max<size_t>(1, c.max_sessions / shards);
-  l.descriptors = &budget;
-  l.proxy_protocol = c.proxy_protocol;
-  l.trusted = c.trusted_networks;
-  return l;
-}
-
-relay::relay_config relays_of(const proxy_config& c, runtime::descriptor_budget& budget,
-                              relay::retention_budget& retention) {
-  retention.bytes_max = runtime::usable_memory() / retention_memory_share;
-  relay::relay_config r;
-  r.retention = &retention;
-  r.mode = mode_of(c.relay);
-  r.prefix = prefix_of(c.client_address_prefix);
-  r.vhosts = {c.vhosts, c.only_default_vhost};
-  r.upstream.session = session_of(c);
-  r.upstream.session.handshake_timeout = origin_handshake_timeout;
-  r.upstream.descriptors = &budget;
-  r.play_wait = c.play_wait;
-  r.private_hub.gop_cache = false;
-  r.private_hub.bytes_max = private_hub_bytes;
-  r.retention_hub.strip_set_data_frame = false;
-  r.retention_hub.retain = c.retention;
-  r.retention_bytes_max = c.retention_bytes;
-  r.retention_hub.bytes_max =
-      c.retention_bytes + r.backlog_max + 2 * c.message_bytes_max;  // unsent media is not retention
-  r.retention_hub.lag_max = std::chrono::hours(1);  // the publisher is stopped before its origin would miss anything
-  return r;
-}
-
-cluster::origin_registration default_backend_of(const default_backend_config& b) {
-  cluster::origin_registration r;
-  r.server = "default-backend";
-  r.service = "default";
-  r.pid = "0";
-  r.address = b.ip;
-  r.ip = b.ip.to_string();
-  r.rtmp = {{b.ip, b.rtmp}};
-  if (b.http) r.http = {{b.ip, *b.http}};
-  if (b.api) r.api = {{b.ip, *b.api}};
-  if (b.srt) r.srt = {{b.ip, *b.srt}};
-  if (b.rtc) r.rtc_udp = {{b.ip, *b.rtc}};
-  return r;
-}
-
-cluster::coordinator_config coordination_of(const proxy_config& c) {
-  cluster::coordinator_config k;
-  k.proxy_id = runtime::random_id(10);
-  runtime::random_bytes({reinterpret_cast<uint8_t*>(&k.seed), sizeof k.seed});
-  k.origin_ttl = c.origin_ttl;
-  k.play_wait = c.play_wait;
-  k.play_unowned = c.play_unowned == unowned_play::relay ? cluster::play_unowned::relay : cluster::play_unowned::wait;
-  if (c.default_backend.enabled) k.default_backend = default_backend_of(c.default_backend);
-  return k;
-}
 
 /// All that one shard has. Made, used and destroyed on its thread.
 struct proxy_shard {
@@ -142,6 +48,7 @@ struct proxy_shard {
                 prompt,
                 relay::upstream_metrics(cells),
                 relay::retention_metrics(cells),
+                relay::failover_metrics(cells),
                 all},
         feeds(context) {}
 
@@ -195,10 +102,10 @@ class proxy {
     for (const auto* udp : {&config_.webrtc, &config_.srt})
       if (const auto free = runtime::check_udp_port(udp->at); !free) return refuse_start(*udp, free.error());
 
-    const admin::version_info version{SLUICE_VERSION, std::to_string(::getpid()), {}, {}};
+    const admin::version_info version{SLUICE_VERSION, std::to_string(::getpid()), {}, {}, director_.proxy_id()};
     const std::string token = config_.auth.enabled ? config_.auth.token : std::string();
     auto sink = [this](cluster::origin_registration r, const base::endpoint& peer,
-                       std::function<void(base::result<void>)> done) {
+                       const std::function<void(base::result<cluster::registration_reply>)>& done) {
       // Only this host can say what listens on its loopback.
       if (r.address.is_loopback() && !peer.address.is_loopback())
         return done(base::fail("forbidden_address", "a loopback address can be registered from this host only"));
@@ -212,8 +119,9 @@ class proxy {
     api apis[] = {{config_.http, admin::make_proxy_http(version), http_},
                   {config_.http_api, admin::make_proxy_api(version, token), http_api_},
                   {config_.system_api,
-                   admin::make_system_api(version, {config_.origin_networks}, token, sink,
-                                          [this](bool per_stream) { return metrics_text(per_stream); }),
+                   admin::make_system_api(
+                       version, {config_.origin_networks}, token, sink,
+                       [this](bool per_stream) { return metrics_text(per_stream); }, operations()),
                    system_api_}};
     for (auto& a : apis) {
       auto opened = open_api(control_, a.listen.at, std::move(a.routes), log_, metrics_);
@@ -221,6 +129,15 @@ class proxy {
       a.server = std::move(*opened);
     }
     director_.on_change = [this](const cluster::cluster_snapshot& s) { on_snapshot(s); };
+    director_.on_origin_lost = [this](const std::string& origin_id, cluster::loss_reason reason) {
+      tell_shards([origin_id, reason](relay::shard_context& c) { c.origin_lost(origin_id, reason); });
+    };
+    director_.on_owner_changed = [this](const cluster::stream_key& key, const cluster::assignment& to) {
+      tell_shards([key, to](relay::shard_context& c) { c.owner_changed(key, to); });
+    };
+    director_.on_move = [this](const cluster::action::move& what) {
+      tell_shards([what](relay::shard_context& c) { c.move(what); });
+    };
     runtime::signal_watch signals(control_, {SIGTERM, SIGINT}, [this](int) { on_stop_signal(); });
     report_phase(config_.ready_fd, "api", {{"system_api", system_api_->local()}});
     if (config_.wait_origins == 0) {
@@ -237,17 +154,48 @@ class proxy {
     return cannot_listen(log_, listen.key, listen.at, e.reason, e.text);
   }
 
+  // -- what operators see and do
+  admin::cluster_operations operations() {
+    return {[this] { return cluster_report(); },
+            [this](const cluster::stream_key& key) { return director_.explain(key); },
+            [this](const std::string& server_id, bool on) { return director_.drain(server_id, on); }};
+  }
+
+  admin::cluster_report cluster_report() {
+    admin::cluster_report r;
+    r.proxies = {
+        {director_.proxy_id(), SLUICE_VERSION, std::to_string(::getpid()), control_.now() - started_, sessions()}};
+    r.now = control_.now();
+    r.snapshot = director_.snapshot();
+    r.streams = director_.streams();
+    std::mutex mutex;
+    threads_.run_on_all([&](runtime::shard& s) {
+      const auto publishers = relay::publisher_statuses(shards_[s.index()]->context);
+      const std::lock_guard lock(mutex);
+      for (const auto& p : publishers) r.figures[p.key.str()].retained_bytes += p.retained_bytes;
+      shards_[s.index()]->server.for_each_session([&](std::string_view kind, const std::string& stream) {
+        if (kind == "play") ++r.figures[stream].viewers;
+      });
+    });
+    return r;
+  }
+
   void on_snapshot(const cluster::cluster_snapshot& s) {
-    size_t alive = 0, by_health[3] = {};
+    size_t alive = 0, draining = 0, by_health[3] = {};
     for (const auto& o : s.origins) {
       alive += o.health == cluster::origin_health::alive;
+      draining += o.draining;
       ++by_health[static_cast<size_t>(o.health)];
     }
     constexpr const char* names[] = {"alive", "suspect", "dead"};
     for (size_t i = 0; i < 3; ++i)
       metrics_.gauge("sluice_origins", "Origin servers known, by state.", {{"state", names[i]}})
           .set(static_cast<int64_t>(by_health[i]));
+    metrics_.gauge("sluice_origins_draining", "Origin servers that get nothing new, at an operator's wish.")
+        .set(static_cast<int64_t>(draining));
     metrics_.gauge("sluice_streams", "Streams published through this proxy.").set(static_cast<int64_t>(s.streams));
+    metrics_.gauge("sluice_degraded_streams", "Streams published through this proxy that have no origin now.")
+        .set(static_cast<int64_t>(s.degraded));
     if (!media_open_ && config_.wait_origins > 0 && alive >= config_.wait_origins) open_media({});
   }
 
@@ -286,6 +234,11 @@ class proxy {
     });
   }
 
+  void tell_shards(const std::function<void(relay::shard_context&)>& what) {
+    for (size_t i = 0; i < shard_count_; ++i)
+      threads_.loop_of(static_cast<unsigned>(i)).post([this, i, what] { what(shards_[i]->context); });
+  }
+
   void stop_shards() {
     // Clients first, while all feeds are there for them to leave; then feeds, whose farewells reach other shards; then
     // the rest.
@@ -317,7 +270,14 @@ class proxy {
     exit_deadline_.emplace(log_, config_.force_quit);
     log_.info("stopping", {{"sessions", sessions()}});
     give_up_at_ = control_.now() + config_.grace_quit;
-    threads_.run_on_all([this](runtime::shard& s) { shards_[s.index()]->server.stop_listening(); });
+    std::atomic<size_t> asked{0};
+    threads_.run_on_all([&](runtime::shard& s) {
+      auto& server = shards_[s.index()]->server;
+      server.stop_listening();
+      asked += server.request_reconnect("This proxy is being stopped.");
+    });
+    // Those who can go elsewhere without a break of theirs; the others stay until they are done, or the time is over.
+    log_.info("reconnect_requested", {{"sessions", asked.load()}});
     on_drain_check();
   }
 
@@ -365,6 +325,7 @@ class proxy {
   std::vector<std::unique_ptr<proxy_shard>> shards_;
   std::deque<base::metrics> shard_metrics_;
   std::vector<relay::feed_set*> feeds_;
+  const base::time_point started_ = control_.now();
   base::endpoint rtmp_at_;
   std::unique_ptr<runtime::http_server> http_, http_api_, system_api_;
   runtime::timer open_timer_, drain_timer_;

@@ -132,7 +132,9 @@ asio::awaitable<base::result<void>> exchange::connect(const url_parts& to) {
   }
   if (!done_) co_return failure("timeout");
   co_await stream_.async_connect(endpoints, resume());
-  if (error_) co_return failure("refused");
+  if (error_ == asio::error::connection_refused || error_ == asio::error::connection_reset)
+    co_return failure("refused");
+  if (error_) co_return failure("unreachable");
   stream_.socket().set_option(asio::ip::tcp::no_delay(true), error_);
   co_return base::result<void>{};
 }

@@ -80,8 +80,8 @@ struct http_client_request {
 };
 
 /// One HTTP/1.1 exchange on the loop's thread, on a connection of its own. `done` is called once, never from within;
-/// not at all if the loop is destroyed before. Error reasons: bad_url, no_such_host, refused, timeout, bad_response
-/// (also one that is too large).
+/// not at all if the loop is destroyed before. Error reasons: bad_url, no_such_host, refused, unreachable, timeout,
+/// bad_response (also one that is too large, or none before the server hung up).
 void http_fetch(loop& l, http_client_request request, std::function<void(base::result<http_response>)> done);
 
 }  // namespace sluice::runtime

@@ -238,7 +238,7 @@ struct loop::impl {
     const int count = wait_for_events(epoll_fd, events.data(), batch_events_max, wait, precise_waits);
     // Without events the loop would spin, deaf also to signals: better an end that says why.
     if (count < 0 && errno != EINTR) fail_errno("epoll_wait");
-    owner.refresh();
+    woke();
     for (int i = 0; i < count; ++i) dispatch(events[static_cast<size_t>(i)]);
     note_rate(count);
     after_batch();
@@ -287,8 +287,12 @@ struct loop::impl {
       // The timeout goes into Asio's epoll_wait: timers cost no system call. It is rounded up to milliseconds.
       context->run_one_until(std::chrono::steady_clock::time_point(heap.front().when.time_since_epoch()));
     }
-    owner.refresh();
+    woke();
     after_batch();
+  }
+  void woke() {
+    owner.refresh();
+    if (on_wake) on_wake();
   }
 
   loop& owner;
@@ -304,6 +308,7 @@ struct loop::impl {
   int last_batch = 0;
   bool busy = false;
   timer* firing = nullptr;
+  std::function<void()> on_wake;
   tasks deferred;
   std::mutex post_mutex;
   tasks posted;  // guarded by post_mutex
@@ -359,6 +364,8 @@ void loop::unwatch(int fd, io_handler& handler) {
   impl_->watches[index].handler = nullptr;
   epoll_ctl(impl_->epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
 }
+
+void loop::on_wake(std::function<void()> f) { impl_->on_wake = std::move(f); }
 
 void loop::run() {
   impl_->thread.store(std::this_thread::get_id(), std::memory_order_relaxed);

@@ -83,6 +83,10 @@ class loop {
   bool watch(int fd, io_handler& handler);
   void unwatch(int fd, io_handler& handler);
 
+  /// Called each time the loop has woken up, with now() fresh, before it hands out what woke it (but for Asio's
+  /// handlers) and before timers and tasks: for what must know first whether this process was stopped. Empty: nothing.
+  void on_wake(std::function<void()> f);
+
   void run();   ///< until stop(); also one that came before
   void stop();  ///< any thread
   /// Asio's context, made by the first call. Loop thread, or before run().

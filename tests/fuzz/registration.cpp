@@ -1,5 +1,6 @@
 #include "cluster/core/registration.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
@@ -24,6 +25,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       again->rtc_tcp != got->rtc_tcp || again->srt != got->srt ||
       again->sluice.has_value() != got->sluice.has_value()) {
     std::abort();
+  }
+  if (got->sluice) {
+    // Of a list that does not fit, the first streams.
+    const auto& all = got->sluice->streams;
+    const auto& kept = again->sluice->streams;
+    if (kept.size() > all.size() || !std::equal(kept.begin(), kept.end(), all.begin())) std::abort();
+    if (kept.size() == all.size() && again->sluice->whole != got->sluice->whole) std::abort();
   }
   return 0;
 }

@@ -3,6 +3,7 @@
 #include <deque>
 #include <utility>
 
+#include "cluster/core/history.hpp"
 #include "cluster/core/owner_table.hpp"
 #include "cluster/core/registry.hpp"
 
@@ -15,13 +16,18 @@ class coordinator::impl {
     after_input(at);
   }
 
+  /// What every input begins with.
+  void before_input(moment at) { origins_.woke(at.now, origins_due_); }
+
   /// What every input ends with: those who waited for an origin go on, and the snapshot's readers learn that it
   /// changed.
   void after_input(moment at) {
+    origins_.take_departures();
     if (origins_.take_confirmed()) streams_.origins_confirmed(at);
     const bool changed = origins_.take_changed();
     if (changed || streams_.publishing() != published_) snapshot_due_ = true;
     published_ = streams_.publishing();
+    origins_due_ = origins_.next_deadline();
     if (!snapshot_due_ || at.now < snapshot_at_) return;
     snapshot_due_ = false;
     snapshot_at_ = at.now + config_.snapshot_interval;
@@ -29,7 +35,7 @@ class coordinator::impl {
   }
 
   base::time_point next_deadline() const {
-    const base::time_point next = std::min(origins_.next_deadline(), streams_.next_deadline());
+    const base::time_point next = std::min(origins_due_, streams_.next_deadline());
     return snapshot_due_ ? std::min(next, snapshot_at_) : next;
   }
 
@@ -37,73 +43,106 @@ class coordinator::impl {
   std::deque<coordinator_action> actions_;
   registry origins_;
   owner_table streams_;
+  history history_;
   bool snapshot_due_ = false;
   base::time_point snapshot_at_ = base::time_point::min();
+  base::time_point origins_due_ = base::never;
   size_t published_ = 0;
 };
 
 coordinator::coordinator(coordinator_config config, moment at) : impl_(std::make_unique<impl>(std::move(config), at)) {}
 coordinator::~coordinator() = default;
 
-base::result<void> coordinator::registration(origin_registration reg, moment at) {
+base::result<registration_reply> coordinator::registration(origin_registration reg, moment at) {
+  impl_->before_input(at);
   auto outcome = impl_->origins_.registration(std::move(reg), at.now);
   impl_->after_input(at);
-  return outcome;
+  return outcome.map([] { return registration_reply{}; });
 }
 
-void coordinator::claim(uint64_t request_id, const stream_key& key, std::string session,
-                        std::vector<std::string> exclude, moment at) {
-  impl_->streams_.claim(request_id, key, std::move(session), std::move(exclude), at);
+void coordinator::heard(const std::string& origin_id, base::time_point when) { impl_->origins_.heard(origin_id, when); }
+
+void coordinator::claim(uint64_t request_id, const stream_key& key, claim_request request, moment at) {
+  impl_->before_input(at);
+  impl_->streams_.claim(request_id, key, std::move(request.session), std::move(request.exclude), at);
   impl_->after_input(at);
 }
 
 void coordinator::find(uint64_t request_id, const stream_key& key, base::time_point deadline, moment at) {
+  impl_->before_input(at);
   impl_->streams_.find(request_id, key, deadline, at);
   impl_->after_input(at);
 }
 
 void coordinator::cancel(uint64_t request_id, moment at) {
+  impl_->before_input(at);
   impl_->streams_.cancel(request_id, at);
   impl_->after_input(at);
 }
 
 void coordinator::publish_started(const stream_key& key, const epoch& e, moment at) {
+  impl_->before_input(at);
   impl_->streams_.publish_started(key, e, at);
   impl_->after_input(at);
 }
 
 void coordinator::publish_ended(const stream_key& key, const epoch& e, moment at) {
+  impl_->before_input(at);
   impl_->streams_.publish_ended(key, e, at);
   impl_->after_input(at);
 }
 
+void coordinator::commit_move(uint64_t request_id, const stream_key&, const epoch&, const assignment&, moment) {
+  impl_->actions_.push_back(action::reply_claim{request_id, base::fail("store_conflict", "not a move of this proxy")});
+}
+
+void coordinator::move_refused(const stream_key&, const epoch&, const std::string&, std::string, moment) {}
+
+base::result<size_t> coordinator::drain(const std::string& server_id, bool, moment) {
+  for (const auto& [id, o] : impl_->origins_.all()) {
+    if (o.reg.server == server_id) return size_t{0};
+  }
+  return base::fail("unknown_origin", "no origin has the server id " + server_id);
+}
+
+void coordinator::note(const stream_key& key, history_event what) { impl_->history_.add(key, std::move(what)); }
+std::vector<history_event> coordinator::explain(const stream_key& key) const { return impl_->history_.explain(key); }
+std::vector<stream_status> coordinator::streams() const { return impl_->streams_.statuses(); }
+
 void coordinator::dial_failed(const std::string& origin_id, moment at) {
+  impl_->before_input(at);
   impl_->origins_.dial_failed(origin_id, at.now);
   impl_->after_input(at);
 }
 
 void coordinator::dial_ok(const std::string& origin_id, moment at) {
+  impl_->before_input(at);
   impl_->origins_.dial_ok(origin_id, at.now);
   impl_->after_input(at);
 }
 
-void coordinator::origin_closed(uint64_t ask_id, const std::string& origin_id, moment at) {
-  impl_->origins_.ask(ask_id, origin_id, at.now);
+void coordinator::origin_closed(uint64_t ask_id, const std::string& origin_id, moment at, bool agreed) {
+  impl_->before_input(at);
+  impl_->before_input(at);
+  impl_->origins_.ask(origin_id, {ask_id, at.now, agreed});
   impl_->after_input(at);
 }
 
-void coordinator::probe_result(const std::string& origin_id, bool ok, const std::optional<std::string>& incarnation,
-                               moment at) {
-  impl_->origins_.probe_result(origin_id, ok, incarnation, at.now);
+void coordinator::probe_result(const std::string& origin_id, probe_answer answer,
+                               const std::optional<std::string>& incarnation, moment at) {
+  impl_->before_input(at);
+  impl_->origins_.probe_result(origin_id, answer, incarnation, at.now);
   impl_->after_input(at);
 }
 
 void coordinator::store_replied(store_reply reply, moment at) {
+  impl_->before_input(at);
   impl_->streams_.store_replied(std::move(reply), at);
   impl_->after_input(at);
 }
 
 void coordinator::on_timeout(moment at) {
+  impl_->before_input(at);
   impl_->origins_.on_timeout(at.now);
   impl_->streams_.on_timeout(at);
   impl_->after_input(at);
@@ -121,9 +160,23 @@ std::optional<coordinator_action> coordinator::poll_action() {
 cluster_snapshot coordinator::snapshot() const {
   cluster_snapshot out;
   for (const auto& [id, o] : impl_->origins_.all()) {
-    out.origins.push_back(
-        {id, o.reg.server, o.reg.device_id, o.reg.rtmp, o.health, o.reg.sluice.has_value(), o.streams()});
+    cluster_snapshot::origin& shown = out.origins.emplace_back();
+    shown.id = id;
+    shown.server_id = o.reg.server;
+    shown.service = o.reg.service;
+    shown.pid = o.reg.pid;
+    shown.device_id = o.reg.device_id;
+    shown.rtmp = o.reg.rtmp;
+    shown.health = o.health;
+    shown.is_sluice = o.reg.sluice.has_value();
+    shown.streams = o.streams();
+    shown.weight = o.reg.sluice ? o.reg.sluice->weight : 1;
+    shown.capacity = o.reg.sluice ? o.reg.sluice->capacity : 0;
+    shown.draining = impl_->origins_.is_draining(o.reg.server);
+    shown.breaker_open = o.breaker_open;
+    shown.heard_at = std::max(o.registered_at, o.sign_at);
   }
+  out.mass_silence = impl_->origins_.mass_silence();
   out.streams = impl_->streams_.publishing();
   out.waiting = impl_->streams_.waiting();
   return out;

@@ -277,8 +277,11 @@ class coordinator {
   /// the origin agreed to a publish or play (closes the circuit breaker).
   void dial_failed(const std::string& origin_id, moment at);
   void dial_ok(const std::string& origin_id, moment at);
-  /// An origin closed a connection: is it gone? Answered by action::verdict after a probe (at most two probe timeouts).
-  void origin_closed(uint64_t ask_id, const std::string& origin_id, moment at);
+  /// An origin closed a connection: is it gone? Answered by action::verdict as soon as a probe tells, and never `dead`
+  /// while it is merely silent for less than dead_after (so after dead_after at the latest, or, in a mass silence, when
+  /// that is over). `agreed`: the origin had agreed to the session (dial_ok); if not, and it lives, the circuit breaker
+  /// counts it.
+  void origin_closed(uint64_t ask_id, const std::string& origin_id, moment at, bool agreed = true);
 
   /// `incarnation`: `server-service-pid` as the origin told it, if it did.
   void probe_result(const std::string& origin_id, probe_answer answer, const std::optional<std::string>& incarnation,

@@ -27,10 +27,13 @@ class fence {
   /// it publishes: its own, or the current one when it has none (whether the stream has a publisher already is for the
   /// directory to judge). Error reasons: stale_epoch, too_many_streams.
   base::result<epoch> publish(const stream_key& key, const epoch& e);
-  /// A proxy told of an epoch (a player's connect, a reply to a heartbeat). True: it is above that of the copy held
-  /// here, which must be dropped.
+  /// A proxy told of an epoch; from now on no lower one can publish here. True: it is above that under which the copy
+  /// held here was published. If a reply to a heartbeat said so, another origin has the stream, and the copy must be
+  /// dropped. A player's connect names the epoch of which *this* origin is the owner: its publisher is on his way here,
+  /// and whether he may push out the one there is second_publisher's business.
   bool told(const stream_key& key, const epoch& e);
-  /// The stream's copy is held from now on, or not any more.
+  /// The stream's copy is held (has a publisher) from now on, or not any more. To be called after publish() when the
+  /// directory took the publisher, too.
   void held(const stream_key& key, bool on);
   epoch current(const stream_key& key) const;
 
@@ -50,13 +53,18 @@ class fence {
  private:
   struct entry {
     cluster::epoch highest;
+    cluster::epoch copy;  // under which the copy held here was published
     bool held = false;
     std::list<stream_key>::iterator forgotten_at;  // in forgotten_ unless held
   };
+  entry& see(const stream_key& key, const epoch& e);
+  void trim();
+
   const bool proxies_;
   const size_t streams_max_, forgotten_max_;
   std::unordered_map<stream_key, entry> entries_;
   std::list<stream_key> forgotten_;  // not held, oldest first
+  size_t held_ = 0;
   base::time_point woke_at_;
   base::time_point suspended_at_{};
   bool suspended_ = false;

@@ -175,7 +175,7 @@ void owner_table::step_claim(stream& s, moment at) {
     ask.ttl = config_.stream_ttl;
     s.proposed = record.epoch;
     // Counted from now, not from the grant: those who wait for room together must not all take the same place.
-    if (s.publishers == 0) place_on(s, record.origin_id);
+    if (s.publishers == 0) place_on(s, record.origin_id, at);
     ask.record = std::move(record);
   } else {
     ask.what = store_request::kind::find;  // nobody may take a new stream, but this one may have an owner that lives
@@ -254,7 +254,7 @@ void owner_table::grant(stream& s, const request& r, const origin& o, moment at)
     out_.push_back(action::log{
         base::log_level::info, "stream_placed", {{"stream", s.name}, {"origin", o.id}, {"session", r.session}}});
   }
-  place_on(s, o.id);
+  place_on(s, o.id, at);
   s.session = r.session;
   s.claims.pop_front();
   if (s.publishers == 0) add_pending(s, r, request_id, at);

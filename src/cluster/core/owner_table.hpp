@@ -42,6 +42,7 @@ class owner_table {
 
   size_t publishing() const { return publishing_; }
   size_t waiting() const { return requests_.size(); }
+  std::vector<stream_status> statuses() const;
 
  private:
   /// A claim that was granted and whose publish has not started.
@@ -110,7 +111,7 @@ class owner_table {
   void submit_renewal(stream& s);
   void renewed(const stream_key& key, const epoch& of, store_reply& reply, moment at);
   void count_on(stream& s, const std::string& origin_id);
-  void place_on(stream& s, const std::string& origin_id);
+  void place_on(stream& s, const std::string& origin_id, moment at);
   void uncount(stream& s);
   // Of claims that came to nothing, and streams that may be forgotten.
   void add_pending(stream& s, const request& r, uint64_t request_id, moment at);

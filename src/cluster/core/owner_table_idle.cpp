@@ -20,10 +20,10 @@ void owner_table::count_on(stream& s, const std::string& origin_id) {
 }
 
 /// Counts it there as a stream that the origin does not know of yet.
-void owner_table::place_on(stream& s, const std::string& origin_id) {
+void owner_table::place_on(stream& s, const std::string& origin_id, moment at) {
   if (s.counted_on == origin_id) return;
   count_on(s, origin_id);
-  s.placed_beat = origins_.placed(origin_id);
+  s.placed_beat = origins_.placed(origin_id, at.now);
 }
 
 void owner_table::uncount(stream& s) {

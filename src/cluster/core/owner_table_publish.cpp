@@ -68,4 +68,20 @@ void owner_table::renewed(const stream_key& key, const epoch& of, store_reply& r
   advance(s, at);
 }
 
+std::vector<stream_status> owner_table::statuses() const {
+  std::vector<stream_status> all;
+  for (const auto& [key, s] : streams_) {
+    if (!s.owner && s.publishers == 0) continue;
+    stream_status& shown = all.emplace_back();
+    shown.key = key;
+    if (s.owner) {
+      shown.origin_id = s.owner->origin_id;
+      shown.epoch = s.owner->epoch;
+    }
+    if (s.publishers > 0) shown.session = s.session;
+    shown.degraded = s.publishers > 0 && !(s.owner && origins_.find_living(s.owner->origin_id));
+  }
+  return all;
+}
+
 }  // namespace sluice::cluster

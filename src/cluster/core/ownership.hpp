@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/result.hpp"
 #include "base/time.hpp"
@@ -19,6 +20,15 @@ struct epoch {
   uint64_t claim_id = 0;
   auto operator<=>(const epoch&) const = default;
 };
+
+/// `counter.claim_id`, both decimal, as messages between servers carry it.
+std::string text_of(const epoch& e);
+inline std::string to_string(const epoch& e) { return text_of(e); }
+/// Nothing if it is malformed or above epoch_counter_max.
+std::optional<epoch> parse_epoch(std::string_view text);
+
+/// No message may carry more: a counter is wall clock milliseconds and a little, and the next must fit for ever.
+inline constexpr uint64_t epoch_counter_max = uint64_t{1} << 62;
 
 /// The counter of the next claim: above what the store holds and what this proxy has seen, and not below the wall
 /// clock, so that a store that lost everything does not start again below epochs that origins remember.

@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "cluster/core/stream_key.hpp"
 #include "cluster/core/text.hpp"
 
 namespace sluice::cluster {
@@ -16,6 +17,8 @@ namespace json = boost::json;
 constexpr size_t id_bytes_max = 128;
 constexpr size_t label_bytes_max = 255;
 constexpr size_t json_depth_max = 16;
+/// Of a registration without its streams: ids, labels and 6 lists of 16 endpoints.
+constexpr size_t rest_bytes_max = 64 * 1024;
 
 tl::unexpected<base::error> bad(std::string text) { return base::fail("bad_registration", std::move(text)); }
 
@@ -179,7 +182,39 @@ class parser {
     info.load.streams = static_cast<uint32_t>(*streams);
     info.load.sessions = static_cast<uint32_t>(*sessions);
     if (*cpu >= 0) info.load.cpu = *cpu;
+    auto listed = held_streams(*object, info);
     out_.sluice = std::move(info);
+    return listed;
+  }
+
+  static base::result<void> held_streams(const json::object& object, sluice_info& into) {
+    if (const json::value* whole = object.if_contains("whole")) {
+      if (!whole->is_bool()) return bad("bad sluice whole");
+      into.whole = whole->get_bool();
+    }
+    const json::value* member = object.if_contains("streams");
+    if (member == nullptr) return {};
+    const json::array* entries = member->if_array();
+    if (entries == nullptr) return bad("bad sluice streams");
+    if (entries->size() > held_streams_max) return bad("too many sluice streams");
+    into.streams.reserve(entries->size());
+    for (const json::value& entry : *entries) {
+      const json::object* stream = entry.if_object();
+      if (stream == nullptr) return bad("bad sluice streams");
+      held_stream held;
+      held.name = text_of(*stream, "name");
+      if (!parse_key(held.name)) return bad("bad name in sluice streams");
+      if (stream->contains("epoch")) {
+        const auto e = parse_epoch(text_of(*stream, "epoch"));
+        if (!e) return bad("bad epoch in sluice streams");
+        held.epoch = *e;
+      }
+      if (const json::value* published = stream->if_contains("published")) {
+        if (!published->is_bool()) return bad("bad published in sluice streams");
+        held.published = published->get_bool();
+      }
+      into.streams.push_back(std::move(held));
+    }
     return {};
   }
 
@@ -208,6 +243,24 @@ int http_status_of(const base::error& error) {
   if (error.reason == "voided_incarnation") return 409;
   return 503;  // too_many_origins, shutting down: the origin may try again
 }
+
+namespace {
+
+/// The streams as JSON, of at most so many bytes; false if some had to be left out.
+bool write_streams(const std::vector<held_stream>& streams, size_t bytes_max, json::array& out) {
+  size_t bytes = 0;
+  for (const held_stream& held : streams) {
+    json::object one{{"name", held.name}};
+    if (held.epoch != epoch{}) one["epoch"] = text_of(held.epoch);
+    if (held.published) one["published"] = true;
+    bytes += json::serialize(one).size() + 1;
+    if (bytes > bytes_max || out.size() == held_streams_max) return false;
+    out.push_back(std::move(one));
+  }
+  return true;
+}
+
+}  // namespace
 
 std::string make_registration_body(const origin_registration& registration) {
   // A plain port wherever it says enough: the Go proxy reads nothing else.
@@ -245,6 +298,10 @@ std::string make_registration_body(const origin_registration& registration) {
                                   {"load", std::move(load)},
                                   {"weight", info.weight},
                                   {"capacity", info.capacity}};
+    json::array streams;
+    const bool all = write_streams(info.streams, registration_body_bytes_max - rest_bytes_max, streams);
+    if (!streams.empty()) body["sluice"].as_object()["streams"] = std::move(streams);
+    if (info.whole && all) body["sluice"].as_object()["whole"] = true;
   }
   return json::serialize(body);
 }

@@ -17,6 +17,7 @@ struct held_stream {
   std::string name;      ///< `vhost/app/stream`
   cluster::epoch epoch;  ///< the highest that it has accepted for it, zero: none
   bool published = false;
+  bool operator==(const held_stream&) const = default;
 };
 
 /// What only a Sluice origin says of itself (the object `sluice`); its presence tells it from stock origins.
@@ -32,7 +33,9 @@ struct sluice_info {
   double weight = 1;      ///< relative share of streams, 0.01 … 1000
   uint32_t capacity = 0;  ///< streams that it takes at most; 0: no limit
   /// What changed since the last heartbeat that this proxy took (a stream that is held no more has `published` false
-  /// and epoch zero), or all that it holds if `whole`. At most held_streams_max.
+  /// and epoch zero), or all that it holds if `whole`. At most held_streams_max. In JSON: `"whole":true,
+  /// "streams":[{"name":"vhost/app/stream","epoch":"counter.claim_id","published":true},…]`; `epoch` and `published`
+  /// may be left out when zero and false.
   std::vector<held_stream> streams;
   bool whole = false;
 };
@@ -69,7 +72,8 @@ base::result<origin_registration> parse_registration(std::string_view body, cons
 /// The status for an error of parse_registration() or of the registry.
 int http_status_of(const base::error& error);
 
-/// The body that a Sluice origin sends; parse_registration() reads it back to an equal value.
+/// The body that a Sluice origin sends; parse_registration() reads it back to an equal value. Streams that do not fit
+/// registration_body_bytes_max, or are more than held_streams_max, are left out; then it says `whole` no more.
 std::string make_registration_body(const origin_registration& registration);
 
 }  // namespace sluice::cluster

@@ -33,7 +33,7 @@ void registry::contest_older(const origin& newer, base::time_point now) {
       at = make_void(at, newer.id);
     } else {
       older.contested_by = newer.id;
-      start_probe(older, now);
+      question(older, now);
       ++at;
     }
   }
@@ -41,6 +41,7 @@ void registry::contest_older(const origin& newer, base::time_point now) {
 
 registry::origin_map::iterator registry::make_void(origin_map::iterator at, const std::string& by) {
   origin& o = at->second;
+  depart(o, loss_reason::gone);
   answer(o.asks, origin_verdict::new_incarnation);
   answer(o.asks_next, origin_verdict::new_incarnation);
   out_.push_back(action::log{base::log_level::warn, "origin_void", {{"origin", o.id}, {"by", by}}});
@@ -53,6 +54,7 @@ registry::origin_map::iterator registry::make_void(origin_map::iterator at, cons
 }
 
 registry::origin_map::iterator registry::erase(origin_map::iterator at) {
+  departures_.push_back({at->first, false});
   answer(at->second.asks, origin_verdict::dead);
   answer(at->second.asks_next, origin_verdict::dead);
   forget_disputes(at->first);
@@ -82,11 +84,13 @@ void registry::dispute_address(origin& newer, base::time_point now) {
     if (older.fabricated || older.reg.server == newer.reg.server || !same_address(older.reg, newer.reg)) continue;
     newer.disputes.push_back(id);
     older.said = identity::not_asked;
-    start_probe(older, now);
+    older.to_identify = true;
+    question(older, now);
   }
   if (newer.disputes.empty()) return;
   newer.said = identity::not_asked;
-  start_probe(newer, now);
+  newer.to_identify = true;
+  question(newer, now);
 }
 
 void registry::settle_disputes(const std::string& id, base::time_point now) {
@@ -120,7 +124,8 @@ void registry::settle_dispute(const std::string& older_id, const std::string& ne
   const bool newer_is_wrong =
       older.said == identity::itself || (older.said == identity::untold && newer.said == identity::somebody_else);
   const bool older_is_wrong = is_elsewhere(older.said) && !is_elsewhere(newer.said);
-  const bool older_has_stopped = is_silent(older, now) && newer.intervals_seen > 0 && !is_silent(newer, now);
+  const bool older_has_stopped =
+      heartbeats_stopped(older, now) && newer.intervals_seen > 0 && !heartbeats_stopped(newer, now);
   if (newer_is_wrong) {
     make_void(newer_at, older_id);
   } else if (older_is_wrong || older_has_stopped) {

@@ -261,6 +261,22 @@ base::result<stream_address> parse_http(std::string_view host, std::string_view 
   return address_of(std::move(*key), std::string(query));
 }
 
+base::result<stream_key> parse_key(std::string_view name) {
+  if (name.size() > stream_key_bytes_max) return refuse("too long");
+  std::vector<std::string> segments;
+  for (size_t begin = 0; begin <= name.size();) {
+    const size_t end = std::min(name.find('/', begin), name.size());
+    segments.emplace_back(name.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  std::string vhost = std::move(segments.front());
+  segments.erase(segments.begin());
+  if (!is_fine_segment(vhost) || vhost.size() > stream_key_part_bytes_max) return refuse("malformed host");
+  auto key = key_of(std::move(vhost), std::move(segments));
+  if (key && key->str() != name) return refuse("not in normal form");
+  return key;
+}
+
 }  // namespace sluice::cluster
 
 size_t std::hash<sluice::cluster::stream_key>::operator()(const sluice::cluster::stream_key& key) const noexcept {

@@ -57,6 +57,9 @@ base::result<stream_address> parse_rtmp(std::string_view tc_url, std::string_vie
 base::result<stream_address> parse_http(std::string_view host, std::string_view path, std::string_view query,
                                         const vhost_rules& rules);
 
+/// Of what stream_key::str() gave, in a message of another server; checked like a client's. Error: bad_stream_name.
+base::result<stream_key> parse_key(std::string_view name);
+
 }  // namespace sluice::cluster
 
 template <>

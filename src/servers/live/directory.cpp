@@ -4,10 +4,11 @@
 
 namespace sluice::servers {
 
-directory::directory(runtime::loop& l, const directory_limits& limits, media::hub_driver& driver,
-                     std::function<void(media::hub&)> forget, base::metrics& metrics)
+directory::directory(runtime::loop& l, const directory_limits& limits, cluster::fence& epochs,
+                     media::hub_driver& driver, std::function<void(media::hub&)> forget, base::metrics& metrics)
     : loop_(l),
       limits_(limits),
+      epochs_(epochs),
       driver_(driver),
       forget_(std::move(forget)),
       published_cell_(metrics.gauge("sluice_streams", "Streams that have a publisher.")) {}
@@ -24,25 +25,40 @@ base::result<live_stream*> directory::open(const cluster::stream_key& key) {
   return streams_.emplace(key, std::move(s)).first->second.get();
 }
 
-base::result<live_stream*> directory::publish(const cluster::stream_key& key, live_publisher& p) {
+base::result<live_stream*> directory::publish(const cluster::stream_key& key, const publication& what,
+                                              live_publisher& p) {
   auto opened = open(key);
   if (!opened) return opened;
   live_stream& s = **opened;
+  const auto refuse = [&](std::string_view reason, std::string text) -> base::result<live_stream*> {
+    settle(s);
+    return base::fail(reason, std::move(text));
+  };
   if (s.publisher_) {
     const auto idle = loop_.now() - s.publisher_->last_message();
-    const bool take = limits_.policy == second_publisher::takeover ||
+    const bool take = s.publication_ == what.id || limits_.policy == second_publisher::takeover ||
                       (limits_.policy == second_publisher::takeover_if_idle && idle >= limits_.publisher_idle);
     if (!take)
-      return base::fail("second_publisher", fmt::format("the stream is published by {}", s.publisher_->describe()));
+      return refuse("second_publisher", fmt::format("the stream is published by {}", s.publisher_->describe()));
+  } else if (published_ >= limits_.publishers_max) {
+    return refuse("at_capacity", fmt::format("this origin has {} publishers, its capacity", published_));
+  }
+  if (const auto epoch = epochs_.publish(key, what.epoch); !epoch)
+    return refuse(epoch.error().reason, epoch.error().text);
+  if (s.publisher_) {
     std::exchange(s.publisher_, nullptr)->on_taken_over();
     set_published(published_ - 1);
-  } else if (published_ >= limits_.publishers_max) {
-    settle(s);
-    return base::fail("at_capacity", fmt::format("this origin has {} publishers, its capacity", published_));
   }
   s.publisher_ = &p;
+  s.publication_ = what.id;
   s.wait_.cancel();
-  s.hub.begin_source(loop_.now());
+  if (!what.numbered) s.hub.begin_source(loop_.now(), what.id);
+  if (what.replays) {
+    s.hub.hold(true);
+    s.replay_over_ = std::make_unique<runtime::timer>(loop_, [&s] { s.hub.hold(false); });
+    s.replay_over_->arm_after(limits_.replay_kept);
+  }
+  epochs_.held(key, true);
   set_published(published_ + 1);
   return &s;
 }
@@ -56,7 +72,8 @@ void directory::unpublish(live_stream& s, live_publisher& p) {
   settle(s);
 }
 
-base::result<live_stream*> directory::play(const cluster::stream_key& key, live_player& p) {
+base::result<live_stream*> directory::play(const cluster::stream_key& key, const cluster::epoch& e, live_player& p) {
+  told(key, e);
   auto opened = open(key);
   if (!opened) return opened;
   (*opened)->players_.push_back({&p, loop_.now() + limits_.publisher_wait});
@@ -76,6 +93,7 @@ void directory::settle(live_stream& s) {
     s.wait_.arm_at(s.players_.front().until);  // they are in the order of their deadlines
     return;
   }
+  epochs_.held(s.key_, false);
   forget_(s.hub);
   // Not at once: the caller may be one of its readers on the way out.
   auto node = streams_.extract(s.key_);
@@ -90,6 +108,33 @@ void directory::on_wait_over(const cluster::stream_key& key) {
     if (w.until <= loop_.now()) over.push_back(w.player);
   // Each leaves through stop(), which arms the timer for the next; the last one takes the stream with it.
   for (live_player* p : over) p->on_no_publisher();
+}
+
+bool directory::told(const cluster::stream_key& key, const cluster::epoch& e) {
+  if (e == cluster::epoch{} || !epochs_.told(key, e)) return false;
+  drop(key);
+  return true;
+}
+
+// The copy goes, with all that it has: who was fed from it looks for the new owner.
+void directory::drop(const cluster::stream_key& key) {
+  const auto found = streams_.find(key);
+  if (found == streams_.end()) return;
+  live_stream& s = *found->second;
+  auto players = std::exchange(s.players_, {});
+  if (s.publisher_) {
+    std::exchange(s.publisher_, nullptr)->on_fenced();
+    set_published(published_ - 1);
+  }
+  for (const auto& w : players) w.player->on_fenced();
+  settle(s);
+}
+
+std::vector<cluster::held_stream> directory::held() const {
+  std::vector<cluster::held_stream> all;
+  all.reserve(streams_.size());
+  for (const auto& [key, s] : streams_) all.push_back({s->name, epochs_.current(key), s->published()});
+  return all;
 }
 
 void directory::set_published(size_t count) {

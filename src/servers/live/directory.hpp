@@ -9,6 +9,8 @@
 #include "base/log.hpp"
 #include "base/metrics.hpp"
 #include "base/result.hpp"
+#include "cluster/core/fence.hpp"
+#include "cluster/core/registration.hpp"
 #include "cluster/core/stream_key.hpp"
 #include "media/hub.hpp"
 #include "runtime/loop.hpp"
@@ -20,6 +22,8 @@ class live_publisher {
  public:
   /// Another publisher takes the stream: close yourself; unpublish() is not to be called any more.
   virtual void on_taken_over() = 0;
+  /// The stream has another owner by now, by a higher epoch: close yourself; unpublish() is not to be called any more.
+  virtual void on_fenced() = 0;
   /// When the last message came.
   virtual base::time_point last_message() const = 0;
   virtual std::string describe() const = 0;  ///< peer and session, for logs
@@ -33,9 +37,21 @@ class live_player {
  public:
   /// Nobody has published for `publisher_wait`: tell the client and close.
   virtual void on_no_publisher() = 0;
+  /// The stream has another owner by now: close yourself; stop() is not to be called any more.
+  virtual void on_fenced() = 0;
 
  protected:
   ~live_player() = default;
+};
+
+/// What a publisher says of his publication.
+struct publication {
+  cluster::epoch epoch;  ///< under which the proxy publishes here; zero: none, straight from an encoder
+  std::string id;        ///< names it; never empty
+  /// He comes by a numbered link: its first mark begins the source, or goes on with it.
+  bool numbered = false;
+  /// He published elsewhere before: what he sends first is a replay, and viewers will come from there for it.
+  bool replays = false;
 };
 
 enum class second_publisher : uint8_t { refuse, takeover, takeover_if_idle };
@@ -47,6 +63,8 @@ struct directory_limits {
   second_publisher policy = second_publisher::takeover_if_idle;
   base::duration publisher_idle = std::chrono::seconds(3);   ///< after which takeover_if_idle takes over
   base::duration publisher_wait = std::chrono::seconds(30);  ///< of players whose stream has no publisher
+  /// A replay is kept so long, as far as there is room: for viewers who come later than the next keyframe.
+  base::duration replay_kept = std::chrono::seconds(10);
 };
 
 class live_stream {
@@ -58,33 +76,43 @@ class live_stream {
   media::hub hub;
   bool published() const { return publisher_ != nullptr; }
   size_t players() const { return players_.size(); }
+  const cluster::stream_key& key() const { return key_; }
 
  private:
   friend class directory;
   cluster::stream_key key_;
   live_publisher* publisher_ = nullptr;
+  std::string publication_;  // of publisher_
   struct waiting_player {
     live_player* player;
     base::time_point until;  ///< when it is told, if nobody publishes by then
   };
   std::vector<waiting_player> players_;
   runtime::timer wait_;
+  std::unique_ptr<runtime::timer> replay_over_;
 };
 
 /// All streams of one origin. Pointers to streams are valid while their publisher or player is registered.
 class directory {
  public:
-  /// `forget` is called before a hub is destroyed (hub_flusher::forget). `limits` outlives the directory.
-  directory(runtime::loop& l, const directory_limits& limits, media::hub_driver& driver,
+  /// `forget` is called before a hub is destroyed (hub_flusher::forget). `limits` and `epochs` outlive the directory.
+  directory(runtime::loop& l, const directory_limits& limits, cluster::fence& epochs, media::hub_driver& driver,
             std::function<void(media::hub&)> forget, base::metrics& metrics);
   ~directory();
 
-  /// Error reasons: second_publisher, at_capacity, too_many_streams.
-  base::result<live_stream*> publish(const cluster::stream_key& key, live_publisher& p);
+  /// A publication that is here already, by another connection, takes that one's place. Error reasons:
+  /// second_publisher, stale_epoch, at_capacity, too_many_streams.
+  base::result<live_stream*> publish(const cluster::stream_key& key, const publication& what, live_publisher& p);
   void unpublish(live_stream& s, live_publisher& p);
+  /// `e`: the epoch of the owner that the player's proxy looked for, zero: none. A copy of a lower one is dropped.
   /// Error reason: too_many_streams.
-  base::result<live_stream*> play(const cluster::stream_key& key, live_player& p);
+  base::result<live_stream*> play(const cluster::stream_key& key, const cluster::epoch& e, live_player& p);
   void stop(live_stream& s, live_player& p);
+
+  /// A proxy says that the stream has an owner of that epoch. True: the copy here was below it, and is dropped.
+  bool told(const cluster::stream_key& key, const cluster::epoch& e);
+  /// What heartbeats tell of.
+  std::vector<cluster::held_stream> held() const;
 
   size_t published() const { return published_; }
   void for_each(const std::function<void(const live_stream&)>& visit) const;
@@ -94,9 +122,11 @@ class directory {
   void settle(live_stream& s);
   void on_wait_over(const cluster::stream_key& key);
   void set_published(size_t count);
+  void drop(const cluster::stream_key& key);
 
   runtime::loop& loop_;
   const directory_limits& limits_;
+  cluster::fence& epochs_;
   media::hub_driver& driver_;
   std::function<void(media::hub&)> forget_;
   std::unordered_map<cluster::stream_key, std::unique_ptr<live_stream>> streams_;

@@ -31,12 +31,13 @@ void hub_flusher::on_merge_over() {
 }
 
 void hub_flusher::schedule() {
-  if (std::exchange(scheduled_, true)) return;
+  if (suspended_ || std::exchange(scheduled_, true)) return;
   loop_.defer([this] { flush_due(); });
 }
 
 void hub_flusher::flush_due() {
   scheduled_ = false;
+  if (suspended_) return;
   // Hubs may be forgotten, and become due again, while one is flushed: only what is due now gets its turn, one slice
   // each.
   for (size_t turns = due_.size(); turns > 0 && !due_.empty(); --turns) {
@@ -44,6 +45,11 @@ void hub_flusher::flush_due() {
     due_.pop_front();
     if (!h->flush(readers_per_slice)) due_.push_back(h);
   }
+  if (!due_.empty()) schedule();
+}
+
+void hub_flusher::suspend(bool on) {
+  suspended_ = on;
   if (!due_.empty()) schedule();
 }
 

@@ -15,6 +15,9 @@ class hub_flusher final : public media::hub_driver {
  public:
   hub_flusher(runtime::loop& l, base::duration merge);
   void on_frames_pending(media::hub& h) override;
+  /// While on, nothing that comes in is shown to readers; what they were shown before they may still take. Afterwards
+  /// they get what their hubs have kept.
+  void suspend(bool on);
   /// Must be called before a hub is destroyed.
   void forget(media::hub& h);
 
@@ -29,6 +32,7 @@ class hub_flusher final : public media::hub_driver {
   std::deque<std::pair<base::time_point, media::hub*>> merging_;  // in order of time: every hub waits equally long
   runtime::timer merge_timer_;
   bool scheduled_ = false;
+  bool suspended_ = false;
 };
 
 }  // namespace sluice::servers

@@ -60,6 +60,23 @@ void rtmp_server::drain(std::string_view reason, bool players) {
     if (i < connections_.size() && (players || !connections_[i]->player())) connections_[i]->drain(reason);
 }
 
+size_t rtmp_server::request_reconnect(std::string_view description) {
+  size_t asked = 0;
+  // From the back, as in drain(): one that breaks while it is written to leaves its slot to the last.
+  for (size_t i = connections_.size(); i-- > 0;) {
+    if (i >= connections_.size() || !connections_[i]->session().request_reconnect("", description)) continue;
+    ++asked;
+    connections_[i]->flush();
+  }
+  return asked;
+}
+
+void rtmp_server::for_each_session(
+    const std::function<void(std::string_view kind, const std::string& stream)>& visit) const {
+  for (const auto& c : connections_)
+    if (c->session_running()) visit(c->kind_, c->stream_name_);
+}
+
 base::metric_cell& rtmp_server::refused(std::string_view reason) {
   return metrics_.counter("sluice_refused_total", "Clients and requests refused, by reason.",
                           {{"proto", "rtmp"}, {"reason", std::string(reason)}});

@@ -43,7 +43,11 @@ class rtmp_server {
   /// Closes in peace, each when what waits for it is sent: connections that do not play; with `players` also those that
   /// play and have taken all their hub has shown them. Call it again until sessions() is 0.
   void drain(std::string_view reason, bool players);
+  /// Asks the clients that can (E-RTMP, capsEx) to connect anew, elsewhere if they know where; returns how many.
+  size_t request_reconnect(std::string_view description);
   size_t sessions() const { return connections_.size(); }
+  /// Those that publish or play now (`kind`).
+  void for_each_session(const std::function<void(std::string_view kind, const std::string& stream)>& visit) const;
 
   runtime::loop& loop() { return loop_; }
   const server_limits& limits() const { return limits_; }

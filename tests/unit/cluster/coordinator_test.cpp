@@ -63,7 +63,7 @@ TEST(coordinator, two_proxies_claim_in_the_same_instant) {
     }
   };
   for (size_t i : {0u, 1u}) {
-    proxies[i]->claim(1, key_a, "s", {}, at);
+    proxies[i]->claim(1, key_a, {.session = "s"}, at);
     drain(i);
     ASSERT_EQ(steps[i].size(), 1u);
   }
@@ -154,7 +154,6 @@ TEST(coordinator, the_wait_of_a_claim_is_counted_over_all_tries) {
 TEST(coordinator, a_claim_whose_time_is_over_only_goes_where_an_origin_lives) {
   for (const bool lives : {true, false}) {
     cluster_harness c;
-    c.hold_probes = true;
     const auto o1 = sluice_at("o1", 1001);
     const auto o2 = sluice_at("o2", 1002);
     c.add(o1);
@@ -166,6 +165,7 @@ TEST(coordinator, a_claim_whose_time_is_over_only_goes_where_an_origin_lives) {
       c.add(o1);
       c.add(o2);
     }
+    c.hold_probes = true;
     c->dial_failed(a.origin_id, c.now());
     if (!lives) c->dial_failed(other.id(), c.now());
     c.claim(1, key_a, "s", {a.origin_id});
@@ -464,7 +464,7 @@ TEST(coordinator, a_failing_store_fails_claims_and_spares_what_runs) {
   const assignment a = c.granted(key_a);
   c->publish_started(key_a, a.epoch, c.now());
   c.hold_store = true;
-  c->claim(1, key_b, "s", {}, c.now());
+  c->claim(1, key_b, {.session = "s"}, c.now());
   std::optional<store_request> step;
   while (auto next = c->poll_action()) {
     if (auto* s = std::get_if<action::store>(&*next)) step = s->request;

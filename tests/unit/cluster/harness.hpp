@@ -29,7 +29,7 @@ inline origin_registration origin_at(const std::string& server, uint16_t port, c
 
 inline origin_registration sluice_at(const std::string& server, uint16_t port, const std::string& service = "s1") {
   origin_registration reg = origin_at(server, port, service);
-  reg.sluice = sluice_info{"0.1.0", 1000, {}, 1, 0};
+  reg.sluice = sluice_info{"0.1.0", 1000, {}, 1, 0, {}, false};
   return reg;
 }
 
@@ -58,7 +58,8 @@ class cluster_harness {
         if (!hold_store) release_store();
       } else if (auto* probe = std::get_if<action::probe>(&*next)) {
         probes.push_back(*probe);
-        if (!hold_probes) answer_probe(alive.contains(probe->origin_id));
+        asked.push_back(probe->kind);
+        if (!hold_probes) answer_probe(answer_of(probe->origin_id));
       } else if (auto* claim = std::get_if<action::reply_claim>(&*next)) {
         EXPECT_TRUE(claims.emplace(claim->request_id, claim->answer).second) << "answered twice";
       } else if (auto* find = std::get_if<action::reply_find>(&*next)) {
@@ -67,6 +68,12 @@ class cluster_harness {
         EXPECT_TRUE(verdicts.emplace(verdict->ask_id, verdict->answer).second) << "answered twice";
       } else if (std::holds_alternative<action::snapshot_changed>(*next)) {
         ++snapshots;
+      } else if (auto* l = std::get_if<action::origin_lost>(&*next)) {
+        lost.push_back(*l);
+      } else if (auto* changed = std::get_if<action::owner_changed>(&*next)) {
+        changes.push_back(*changed);
+      } else if (auto* m = std::get_if<action::move>(&*next)) {
+        moves.push_back(*m);
       } else {
         events.insert(std::string(std::get<action::log>(*next).event));
       }
@@ -82,11 +89,25 @@ class cluster_harness {
   }
   /// Answers the oldest probe that is out.
   void answer_probe(bool ok, std::optional<std::string> incarnation = {}) {
+    answer_probe(ok ? probe_answer::ok : probe_answer::gone, std::move(incarnation));
+  }
+  void answer_probe(probe_answer answer, std::optional<std::string> incarnation = {}) {
     ASSERT_FALSE(probes.empty());
     const action::probe probe = probes.front();
     probes.pop_front();
-    core_->probe_result(probe.origin_id, ok, incarnation, now_);
+    core_->probe_result(probe.origin_id, answer, incarnation, now_);
     if (hold_probes) drain();
+  }
+
+  void answer_held_probes() {
+    for (size_t left = probes.size(); left > 0; --left) answer_probe(answer_of(probes.front().origin_id));
+    drain();
+  }
+  /// The process does not run meanwhile: its timers come late.
+  void stopped(base::duration d) {
+    set_time(now_.now + d);
+    core_->on_timeout(now_);
+    drain();
   }
 
   /// Time goes by; every deadline on the way is kept.
@@ -101,14 +122,14 @@ class cluster_harness {
     set_time(end);
   }
 
-  base::result<void> add(const origin_registration& reg) {
+  base::result<registration_reply> add(const origin_registration& reg) {
     alive.insert(reg.id());
     auto outcome = core_->registration(reg, now_);
     drain();
     return outcome;
   }
   void claim(uint64_t id, const stream_key& key, std::string session = "s", std::vector<std::string> exclude = {}) {
-    core_->claim(id, key, std::move(session), std::move(exclude), now_);
+    core_->claim(id, key, {.session = std::move(session), .exclude = std::move(exclude)}, now_);
     drain();
   }
   void find(uint64_t id, const stream_key& key, base::time_point deadline = base::never) {
@@ -134,6 +155,13 @@ class cluster_harness {
     ADD_FAILURE() << "unknown origin " << id;
     return origin_health::dead;
   }
+  bool breaker(const std::string& id) {
+    for (const auto& o : core_->snapshot().origins) {
+      if (o.id == id) return o.breaker_open;
+    }
+    return false;
+  }
+  void freeze(const std::string& id) { frozen.insert(id); }
   bool knows(const std::string& id) {
     for (const auto& o : core_->snapshot().origins) {
       if (o.id == id) return true;
@@ -151,14 +179,22 @@ class cluster_harness {
   size_t stored() const { return store_.size(); }
 
   bool hold_store = false, hold_probes = false;
-  std::set<std::string> alive;  // ids of the origins that answer probes
+  std::set<std::string> alive;   // ids of the origins that answer probes
+  std::set<std::string> frozen;  // of those that accept connections and are silent, alive or not
+  std::vector<action::origin_lost> lost;
+  std::vector<action::owner_changed> changes;
+  std::vector<action::move> moves;
   std::deque<action::probe> probes;
+  std::vector<probe_kind> asked;  // all probes so far
   std::map<uint64_t, base::result<assignment>> claims, finds;
   std::map<uint64_t, origin_verdict> verdicts;
   std::set<std::string> events;
   int store_steps = 0, store_writes = 0, snapshots = 0;
 
  private:
+  probe_answer answer_of(const std::string& id) const {
+    return frozen.contains(id) ? probe_answer::silent : alive.contains(id) ? probe_answer::ok : probe_answer::gone;
+  }
   static std::string reason_in(const std::map<uint64_t, base::result<assignment>>& replies, uint64_t id) {
     if (!replies.contains(id)) return "unanswered";
     return replies.at(id) ? "granted" : std::string(replies.at(id).error().reason);

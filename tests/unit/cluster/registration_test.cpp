@@ -173,9 +173,13 @@ TEST(registration, body_round_trip) {
     reg.srt = {{reg.address, 10080}};
     reg.rtc_udp = {{reg.address, 8000}};
     reg.rtc_tcp = {*base::endpoint::parse("127.0.0.1:8001")};
-    reg.sluice = sluice_info{"0.1.0", 1000, {3, 4, 0.25}, 2, 100};
+    reg.sluice = sluice_info{"0.1.0", 1000, {3, 4, 0.25}, 2, 100, {}, true};
+    reg.sluice->streams = {{"__defaultVhost__/live/a", {1'700'000'000'000, UINT64_MAX}, true},
+                           {"v.example/nested/app/\"b\" \u00e9", {}, false}};
     const auto got = parse_registration(make_registration_body(reg), {});
     ASSERT_TRUE(got) << got.error().text;
+    EXPECT_EQ(got->sluice->streams, reg.sluice->streams);
+    EXPECT_TRUE(got->sluice->whole);
     EXPECT_EQ(got->id(), reg.id());
     EXPECT_EQ(got->device_id, reg.device_id);
     EXPECT_EQ(got->rtmp, reg.rtmp);
@@ -191,6 +195,54 @@ TEST(registration, body_round_trip) {
   }
   // The Go proxy reads plain ports only.
   EXPECT_NE(make_registration_body(reg).find(R"("rtmp":["1935",)"), std::string::npos);
+}
+
+TEST(registration, streams_that_do_not_fit_are_left_out) {
+  origin_registration reg;
+  reg.ip = "10.0.0.5";
+  reg.address = *base::ip_address::parse(reg.ip);
+  reg.server = reg.service = reg.pid = "1";
+  reg.rtmp = {{reg.address, 1935}};
+  for (const size_t name_bytes : {size_t{8}, size_t{250}}) {
+    reg.sluice.emplace();
+    reg.sluice->whole = true;
+    for (size_t i = 0; i < held_streams_max; ++i) {
+      const std::string tail = std::to_string(100'000 + i);
+      reg.sluice->streams.push_back({"__defaultVhost__/" + std::string(name_bytes, 'a') + "/" + tail, {1, 1}, true});
+    }
+    const std::string body = make_registration_body(reg);
+    EXPECT_LE(body.size(), registration_body_bytes_max);
+    const auto got = parse_registration(body, {});
+    ASSERT_TRUE(got) << got.error().text;
+    EXPECT_EQ(got->sluice->whole, name_bytes == 8);
+    EXPECT_EQ(got->sluice->streams.size() == held_streams_max, name_bytes == 8);
+    EXPECT_GT(got->sluice->streams.size(), 2000u);
+  }
+}
+
+TEST(registration, malformed_streams_are_named) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({"streams":1})", "bad sluice streams"},
+      {R"({"streams":[1]})", "bad sluice streams"},
+      {R"({"whole":1})", "bad sluice whole"},
+      {R"({"streams":[{}]})", "bad name in sluice streams"},
+      {R"({"streams":[{"name":"a/b"}]})", "bad name in sluice streams"},
+      {R"({"streams":[{"name":"v/a/../b"}]})", "bad name in sluice streams"},
+      {R"({"streams":[{"name":"v//b"}]})", "bad name in sluice streams"},
+      {R"({"streams":[{"name":"v/a/b\r"}]})", "bad name in sluice streams"},
+      {R"({"streams":[{"name":"v/a/b","epoch":"1"}]})", "bad epoch in sluice streams"},
+      {R"({"streams":[{"name":"v/a/b","epoch":"1.2.3"}]})", "bad epoch in sluice streams"},
+      {R"({"streams":[{"name":"v/a/b","epoch":"-1.2"}]})", "bad epoch in sluice streams"},
+      {R"({"streams":[{"name":"v/a/b","epoch":"18446744073709551615.2"}]})", "bad epoch in sluice streams"},
+      {R"({"streams":[{"name":"v/a/b","epoch":null}]})", "bad epoch in sluice streams"},
+      {R"({"streams":[{"name":"v/a/b","published":1}]})", "bad published in sluice streams"},
+  };
+  for (const auto& [object, text] : cases) {
+    const auto got = parse_registration(
+        replaced(srs_body, "\"summaries\"", "\"sluice\":" + std::string(object) + ",\"summaries\""), {});
+    ASSERT_FALSE(got) << object;
+    EXPECT_EQ(got.error().text, text);
+  }
 }
 
 }  // namespace

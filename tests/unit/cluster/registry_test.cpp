@@ -5,43 +5,6 @@
 namespace sluice::cluster {
 namespace {
 
-TEST(registry, heartbeats_keep_an_origin_alive_without_probes) {
-  cluster_harness c;
-  c.hold_probes = true;
-  const auto o1 = sluice_at("o1", 1001);
-  for (int i = 0; i < 30; ++i) {
-    EXPECT_TRUE(c.add(o1));
-    c.pass(1s);
-  }
-  EXPECT_TRUE(c.probes.empty());
-  EXPECT_EQ(c.health(o1.id()), origin_health::alive);
-}
-
-/// Two periods of its own without a heartbeat make it suspect, the probe decides.
-TEST(registry, missing_heartbeats_are_judged_by_its_own_period) {
-  struct row {
-    base::duration period;
-    base::duration suspect_after;
-  };
-  for (const row& r : {row{500ms, 2s}, row{1s, 2s}, row{9s, 18s}}) {
-    cluster_harness c;
-    const auto o1 = origin_at("o1", 1001);
-    for (int i = 0; i < 6; ++i) {
-      if (i > 0) c.pass(r.period);
-      c.add(o1);
-    }
-    c.alive.clear();
-    c.pass(r.suspect_after - 10ms);
-    EXPECT_EQ(c.health(o1.id()), origin_health::alive);
-    c.pass(20ms);
-    EXPECT_EQ(c.health(o1.id()), origin_health::dead) << r.period.count();
-    EXPECT_TRUE(c.events.contains("origin_dead"));
-    c.add(o1);
-    EXPECT_EQ(c.health(o1.id()), origin_health::alive);
-    EXPECT_TRUE(c.events.contains("origin_back"));
-  }
-}
-
 TEST(registry, a_silent_origin_that_answers_probes_lives_until_its_ttl) {
   cluster_harness c;
   const auto o1 = sluice_at("o1", 1001);

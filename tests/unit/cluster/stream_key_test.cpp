@@ -189,5 +189,21 @@ TEST(stream_key, vhost_rules) {
   EXPECT_EQ(vhost("demo.srs.com", only_default), default_vhost);
 }
 
+TEST(stream_key, names_of_other_servers_are_checked) {
+  for (const char* name : {"__defaultVhost__/live/a", "v.example/a/b/c", "v/a/\"b\""}) {
+    const auto key = parse_key(name);
+    ASSERT_TRUE(key) << name;
+    EXPECT_EQ(key->str(), name);
+  }
+  const std::string long_part(256, 'a');
+  for (const std::string& name :
+       {std::string(), std::string("/"), std::string("v/a"), std::string("v/a/"), std::string("/a/b"),
+        std::string("v//b"), std::string("v/../b"), std::string("v/a/_definst_/b"), std::string("v/a/b%20"),
+        std::string("v/a/b\n"), std::string("v/a/\xff"), "v/" + long_part + "/b", long_part + "/a/b",
+        "v/a/" + std::string(2000, 'b')}) {
+    EXPECT_FALSE(parse_key(name)) << name;
+  }
+}
+
 }  // namespace
 }  // namespace sluice::cluster

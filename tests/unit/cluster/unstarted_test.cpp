@@ -137,7 +137,7 @@ TEST(unstarted, the_record_that_another_proxy_publishes_with_stays) {
     config.proxy_id = "proxy-" + std::to_string(i);
     proxies.push_back(std::make_unique<coordinator>(config, at));
     ASSERT_TRUE(proxies.back()->registration(sluice_at("o1", 1001), at));
-    proxies.back()->claim(i, key_a, "s", {}, at);
+    proxies.back()->claim(i, key_a, {.session = "s"}, at);
     drain(*proxies.back());
   }
   proxies[1]->publish_started(key_a, granted, at);

@@ -141,6 +141,7 @@ struct proxy_shard {
                 .prompt_flusher = prompt,
                 .upstream_cells = upstream_metrics(metrics),
                 .retention_cells = retention_metrics(metrics),
+                .failover_cells = failover_metrics(metrics),
                 .all = all},
         feeds(context) {}
 
@@ -244,6 +245,19 @@ class proxy_test : public ::testing::Test {
  private:
   void start_proxy() {
     control_ = std::make_unique<director>(loop, cluster, store_, log, metrics_);
+    const auto tell = [this](const std::function<void(shard_context&)>& what) {
+      for (unsigned i = 0; i < shards_.size(); ++i)
+        threads_.loop_of(i).post([this, i, what] { what(shards_[i]->context); });
+    };
+    control_->on_origin_lost = [tell](const std::string& id, cluster::loss_reason reason) {
+      tell([id, reason](shard_context& c) { c.origin_lost(id, reason); });
+    };
+    control_->on_owner_changed = [tell](const cluster::stream_key& key, const cluster::assignment& to) {
+      tell([key, to](shard_context& c) { c.owner_changed(key, to); });
+    };
+    control_->on_move = [tell](const cluster::action::move& what) {
+      tell([what](shard_context& c) { c.move(what); });
+    };
     threads_.start();
     threads_.run_on_all([this](runtime::shard& s) {
       const auto i = static_cast<unsigned>(s.index());

@@ -11,10 +11,11 @@ cluster::stream_key key(const std::string& stream) { return {"__defaultVhost__",
 
 struct fake_publisher final : live_publisher {
   void on_taken_over() override { ++taken_over; }
+  void on_fenced() override { ++fenced; }
   base::time_point last_message() const override { return last; }
   std::string describe() const override { return "1.2.3.4:5 (session old)"; }
   base::time_point last{};
-  int taken_over = 0;
+  int taken_over = 0, fenced = 0;
 };
 
 struct no_driver final : media::hub_driver {
@@ -29,30 +30,31 @@ class directory_test : public ::testing::Test {
       ++told;
       test.streams().stop(*stream, *this);
     }
+    void on_fenced() override { ++fenced; }
     directory_test& test;
     live_stream* stream = nullptr;
-    int told = 0;
+    int told = 0, fenced = 0;
   };
 
   directory& streams() {
     if (!streams_)
       streams_ = std::make_unique<directory>(
-          loop, limits, driver, [this](media::hub& h) { forgotten.push_back(&h); }, metrics);
+          loop, limits, fence, driver, [this](media::hub& h) { forgotten.push_back(&h); }, metrics);
     return *streams_;
   }
   live_stream* play(const std::string& name, fake_player& p) {
-    const auto s = streams().play(key(name), p);
+    const auto s = streams().play(key(name), {}, p);
     EXPECT_TRUE(s);
     return p.stream = s ? *s : nullptr;
   }
   live_stream* publish(const std::string& name, fake_publisher& p) {
     p.last = loop.refresh();
-    const auto s = streams().publish(key(name), p);
+    const auto s = streams().publish(key(name), {{}, name + std::to_string(++publications), false}, p);
     EXPECT_TRUE(s);
     return s ? *s : nullptr;
   }
   std::string refusal(const std::string& name, fake_publisher& p) {
-    const auto s = streams().publish(key(name), p);
+    const auto s = streams().publish(key(name), {{}, name + std::to_string(++publications), false}, p);
     return s ? "" : std::string(s.error().reason);
   }
   size_t known() {
@@ -66,6 +68,8 @@ class directory_test : public ::testing::Test {
   base::metrics metrics;
   directory_limits limits;
   std::vector<media::hub*> forgotten;
+  cluster::fence fence{false, loop.now()};
+  int publications = 0;
   fake_publisher first, second;
 
  private:
@@ -112,7 +116,7 @@ TEST_F(directory_test, refuse_keeps_the_first_publisher) {
   publish("a", first);
   first.last = loop.now() - seconds(3600);
   EXPECT_EQ(refusal("a", second), "second_publisher");
-  const auto again = streams().publish(key("a"), second);
+  const auto again = streams().publish(key("a"), {{}, "again", false}, second);
   EXPECT_NE(again.error().text.find("1.2.3.4:5 (session old)"), std::string::npos) << again.error().text;
   EXPECT_EQ(first.taken_over, 0);
   EXPECT_EQ(streams().published(), 1u);
@@ -159,7 +163,7 @@ TEST_F(directory_test, streams_max_bounds_players_too) {
   play("a", p);
   play("b", q);
   EXPECT_EQ(refusal("c", first), "too_many_streams");
-  const auto s = streams().play(key("c"), r);
+  const auto s = streams().play(key("c"), {}, r);
   ASSERT_FALSE(s);
   EXPECT_EQ(s.error().reason, "too_many_streams");
   EXPECT_NE(publish("a", first), nullptr);

@@ -219,7 +219,9 @@ struct origin_parts {
                base::log_sink& log, base::duration merge = base::duration::zero())
       : server(l, "origin", server_limits, merge, log, metrics,
                [this](connection& c) { return make_origin_handler(c, streams, vhosts); }),
-        streams(l, stream_limits, server.flusher(), [this](media::hub& h) { server.flusher().forget(h); }, metrics) {
+        fence(true, l.now()),
+        streams(
+            l, stream_limits, fence, server.flusher(), [this](media::hub& h) { server.flusher().forget(h); }, metrics) {
     const auto opened = server.listen(any_port(), {});
     EXPECT_TRUE(opened);
     if (opened) at = *opened;
@@ -233,6 +235,7 @@ struct origin_parts {
   base::metrics metrics;
   cluster::vhost_rules vhosts;
   rtmp_server server;
+  cluster::fence fence;
   directory streams;
   base::endpoint at;
 };

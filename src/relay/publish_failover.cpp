@@ -1,0 +1,190 @@
+// The part of publish_relay that nobody outside notices: the owner of a running publish is lost, or is to be left.
+
+#include <algorithm>
+#include <chrono>
+
+#include "relay/publish_relay.hpp"
+#include "servers/rtmp/capabilities.hpp"
+
+namespace sluice::relay {
+namespace {
+
+// An origin that closes a publish twice within this time while it lives has kicked the client.
+constexpr base::duration second_close = std::chrono::seconds(10);
+constexpr base::duration retry_first = std::chrono::milliseconds(50);
+constexpr base::duration retry_last = std::chrono::seconds(1);
+
+}  // namespace
+
+/// From here on the client is read, and what it sends is kept, until there is an owner again or the time is over.
+void publish_relay::begin_outage(std::string_view reason) {
+  client_.pause_reading(false);
+  if (outage_) return;  // lost again before it was whole
+  hub_.hold(true);
+  outage_.emplace(outage{shard_.loop.now(), std::string(reason), to_.origin_id});
+  failed_.clear();
+  shard_.log.warn(
+      "upstream_lost",
+      {{"session", client_.id()}, {"stream", ask_.address.key.str()}, {"origin", to_.origin_id}, {"reason", reason}});
+  note("lost", reason);
+  if (!move_) return;
+  // A drain was moving it: where the new owner is written down already, this is the move.
+  if (!move_->is_committed()) return on_move_refused("the stream's owner was lost");
+  shard_.control.publish_ended(ask_.address.key, to_.epoch);
+  to_ = move_->what().to;
+  upstream_ = move_->take(*this);
+  move_.reset();
+  watch_.start(to_.origin_id);
+  on_started();
+}
+
+void publish_relay::on_origin_lost(cluster::loss_reason reason) {
+  if (stopping_) return;
+  ++steps_;
+  upstream_.reset();
+  const std::string_view why = reason == cluster::loss_reason::silent ? "origin_silent" : "origin_gone";
+  if (!running_) return try_next();
+  const bool is_next = outage_ && outage_->claimed;
+  begin_outage(why);
+  if (!outage_ || upstream_) return;
+  if (is_next) return try_next();
+  fail_over();
+}
+
+void publish_relay::on_verdict(cluster::origin_verdict verdict) {
+  const bool lives = verdict == cluster::origin_verdict::alive;
+  if (outage_->claimed && lives)  // the next owner, which has accepted nothing yet
+    return end_client("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
+  if (outage_->claimed) return try_next();
+  if (!lives) return fail_over();
+  // A close is not a death. Before any media it was a refusal; in mid-session the same origin is asked once more.
+  if (hub_.end() == 0)
+    return refuse("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
+  const auto now = shard_.loop.now();
+  if (now - std::exchange(closed_alive_at_, now) < second_close)
+    return end_client("NetStream.Publish.Failed", "origin_closed", "The origin server ended the publish.");
+  dial();
+}
+
+void publish_relay::fail_over() {
+  ++steps_;
+  watch_.stop();
+  if (!std::exchange(outage_->claimed, true)) shard_.control.publish_ended(ask_.address.key, to_.epoch);
+  claim();
+}
+
+/// Asks again after a while, as long as there is time.
+void publish_relay::claim_later() {
+  const auto give_up_at = outage_->since + shard_.config.recover_wait;
+  if (shard_.loop.now() >= give_up_at)
+    return end_client("NetStream.Publish.Failed", "no_origin", "No origin server is there for the stream.");
+  const auto delay = std::min<base::duration>(retry_first * (1u << std::min(outage_->attempts++, 8u)), retry_last);
+  retry_timer_.arm_at(std::min(shard_.loop.now() + delay, give_up_at));
+}
+
+void publish_relay::on_retry_timer() {
+  if (!outage_) return replay();
+  if (!std::exchange(outage_->claimed, true)) shard_.control.publish_ended(ask_.address.key, to_.epoch);
+  if (outage_->attempts % 4 == 0) failed_.clear();  // what could not be reached may be back
+  claim();
+}
+
+void publish_relay::recovered() {
+  const outage over = *std::exchange(outage_, std::nullopt);
+  const auto took = std::chrono::duration<double>(shard_.loop.now() - over.since).count();
+  failed_.clear();
+  shard_.failover_cells.failed_over(over.reason, took);
+  shard_.log.info("failed_over", {{"session", client_.id()},
+                                  {"stream", ask_.address.key.str()},
+                                  {"origin", to_.origin_id},
+                                  {"from", over.origin},
+                                  {"reason", over.reason},
+                                  {"ms", static_cast<int64_t>(took * 1000)},
+                                  {"retained_bytes", hub_.bytes()}});
+  note("failed_over", over.reason);
+  // Where nothing is numbered a viewer must be there when the replay comes, or he would miss what is only in it.
+  if (!upstream_->numbered() && to_.origin_id != over.origin) return retry_timer_.arm_after(shard_.config.replay_delay);
+  replay();
+}
+
+void publish_relay::replay() {
+  if (!upstream_) return;
+  upstream_->push(hub_);
+  hub_.hold(false);
+}
+
+void publish_relay::refused_in_outage(const rtmp::client_status& status) {
+  watch_.stop();
+  upstream_.reset();
+  if (status.code == servers::at_capacity_code) return try_next();
+  if (status.code == servers::stale_epoch_code) return claim_later();
+  // As if the client had asked now: somebody else publishes the stream, or his token is not good any more.
+  end_client(status.code, "origin_refused", status.description);
+}
+
+void publish_relay::end_client(std::string_view code, std::string_view reason, std::string_view text) {
+  client_.session().send_status(stream_id_, "error", code, text);
+  client_.close_after_flush(reason);
+}
+
+// ---- a drain ----
+
+void publish_relay::move(const cluster::action::move& what) {
+  if (!running_ || outage_ || move_ || to_.epoch != what.from)
+    return shard_.control.move_refused(ask_.address.key, what.from, what.to.origin_id, "the stream is not settled");
+  move_ = std::make_unique<publish_move>(
+      shard_, what, request_for(ask_, rtmp::client_intent::publish, what.to, {publication_, hub_.end()}, shard_.config),
+      *this);
+}
+
+void publish_relay::on_move_refused(std::string_view reason) {
+  if (!move_) return;
+  const auto what = move_->what();
+  const bool was_committed = move_->is_committed();
+  move_.reset();
+  if (!was_committed)
+    return shard_.control.move_refused(ask_.address.key, what.from, what.to.origin_id, std::string(reason));
+  // The owner by the book is lost before it got anything: a fail-over from there.
+  shard_.control.publish_ended(ask_.address.key, to_.epoch);
+  to_ = what.to;
+  upstream_.reset();
+  begin_outage(reason);
+  fail_over();
+}
+
+void publish_relay::on_move_accepted() { commit_move(); }
+
+void publish_relay::commit_move() {
+  shard_.control.commit_move(shard_.loop, ask_.address.key, move_->what().from, move_->what().to,
+                             [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> outcome) {
+                               if (alive.expired() || !move_) return;
+                               if (!outcome) return on_move_refused(outcome.error().reason);
+                               move_->committed();
+                               // Where no keyframe will come, any message will do.
+                               if (hub_.newest_join() == nullptr) switch_over(hub_.end());
+                             });
+}
+
+/// From message `at` of the log on the stream is the new owner's. One whose links are numbered gets all that is
+/// retained, so that its viewers find there whatever they had not had yet.
+void publish_relay::switch_over(uint64_t at) {
+  upstream_->stop_pushing_at(at);
+  hub_.flush();
+  auto old = std::make_shared<parting_upstream>(shard_, std::move(upstream_));
+  shard_.keep(old);
+  old->start();
+  shard_.control.publish_ended(ask_.address.key, to_.epoch);
+  const std::string from = std::exchange(to_, move_->what().to).origin_id;
+  upstream_ = move_->take(*this);
+  move_.reset();
+  watch_.start(to_.origin_id);
+  shard_.control.dial_ok(to_.origin_id);
+  shard_.control.publish_started(ask_.address.key, to_.epoch);
+  upstream_->push_from(hub_, upstream_->numbered() ? 0 : at);
+  shard_.log.info(
+      "stream_moved",
+      {{"session", client_.id()}, {"stream", ask_.address.key.str()}, {"origin", to_.origin_id}, {"from", from}});
+  note("moved", "drain");
+}
+
+}  // namespace sluice::relay

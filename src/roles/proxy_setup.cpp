@@ -1,0 +1,109 @@
+#include "roles/proxy_setup.hpp"
+
+#include <algorithm>
+
+#include "runtime/process.hpp"
+
+namespace sluice::roles {
+namespace {
+
+// Of the memory that the cgroup allows, all publishers' retention together may take one part in this many.
+constexpr uint64_t retention_memory_share = 10;
+// An origin that accepts connections but does not speak is stopped or wedged.
+constexpr base::duration origin_handshake_timeout = std::chrono::seconds(2);
+// A per-viewer relay holds only what its viewer has not taken; lagging is judged at the origin.
+constexpr size_t private_hub_bytes = 16u << 20;
+
+relay::relay_mode mode_of(relay_mode m) {
+  switch (m) {
+    case relay_mode::per_viewer:
+      return relay::relay_mode::per_viewer;
+    case relay_mode::collapse:
+      return relay::relay_mode::collapse;
+    case relay_mode::automatic:
+      break;
+  }
+  return relay::relay_mode::automatic;
+}
+
+relay::address_prefix prefix_of(address_prefix_mode m) {
+  switch (m) {
+    case address_prefix_mode::on:
+      return relay::address_prefix::always;
+    case address_prefix_mode::off:
+      return relay::address_prefix::never;
+    case address_prefix_mode::automatic:
+      break;
+  }
+  return relay::address_prefix::sluice_only;
+}
+
+rtmp::session_config session_of(const proxy_config& c) {
+  rtmp::session_config s;
+  s.message_bytes_max = static_cast<uint32_t>(c.message_bytes_max);
+  s.handshake_timeout = c.handshake_timeout;
+  return s;
+}
+
+cluster::origin_registration default_backend_of(const default_backend_config& b) {
+  cluster::origin_registration r;
+  r.server = "default-backend";
+  r.service = "default";
+  r.pid = "0";
+  r.address = b.ip;
+  r.ip = b.ip.to_string();
+  r.rtmp = {{b.ip, b.rtmp}};
+  if (b.http) r.http = {{b.ip, *b.http}};
+  if (b.api) r.api = {{b.ip, *b.api}};
+  if (b.srt) r.srt = {{b.ip, *b.srt}};
+  if (b.rtc) r.rtc_udp = {{b.ip, *b.rtc}};
+  return r;
+}
+
+}  // namespace
+
+servers::server_limits limits_of(const proxy_config& c, runtime::descriptor_budget& budget, size_t shards) {
+  servers::server_limits l;
+  l.session = session_of(c);
+  if (c.max_sessions > 0) l.sessions_max = std::max<size_t>(1, c.max_sessions / shards);
+  l.descriptors = &budget;
+  l.proxy_protocol = c.proxy_protocol;
+  l.trusted = c.trusted_networks;
+  return l;
+}
+
+relay::relay_config relays_of(const proxy_config& c, runtime::descriptor_budget& budget,
+                              relay::retention_budget& retention) {
+  retention.bytes_max = runtime::usable_memory() / retention_memory_share;
+  relay::relay_config r;
+  r.retention = &retention;
+  r.mode = mode_of(c.relay);
+  r.prefix = prefix_of(c.client_address_prefix);
+  r.vhosts = {c.vhosts, c.only_default_vhost};
+  r.upstream.session = session_of(c);
+  r.upstream.session.handshake_timeout = origin_handshake_timeout;
+  r.upstream.descriptors = &budget;
+  r.play_wait = c.play_wait;
+  r.private_hub.gop_cache = false;
+  r.private_hub.bytes_max = private_hub_bytes;
+  r.retention_hub.strip_set_data_frame = false;
+  r.retention_hub.retain = c.retention;
+  r.retention_bytes_max = c.retention_bytes;
+  r.retention_hub.bytes_max =
+      c.retention_bytes + r.backlog_max + 2 * c.message_bytes_max;  // unsent media is not retention
+  r.retention_hub.lag_max = std::chrono::hours(1);  // the publisher is stopped before its origin would miss anything
+  return r;
+}
+
+cluster::coordinator_config coordination_of(const proxy_config& c) {
+  cluster::coordinator_config k;
+  k.proxy_id = runtime::random_id(10);
+  runtime::random_bytes({reinterpret_cast<uint8_t*>(&k.seed), sizeof k.seed});
+  k.origin_ttl = c.origin_ttl;
+  k.play_wait = c.play_wait;
+  k.play_unowned = c.play_unowned == unowned_play::relay ? cluster::play_unowned::relay : cluster::play_unowned::wait;
+  if (c.default_backend.enabled) k.default_backend = default_backend_of(c.default_backend);
+  return k;
+}
+
+}  // namespace sluice::roles

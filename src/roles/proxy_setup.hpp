@@ -1,0 +1,22 @@
+#pragma once
+
+#include "cluster/core/coordinator.hpp"
+#include "relay/shard.hpp"
+#include "roles/config.hpp"
+#include "servers/rtmp/server.hpp"
+
+namespace sluice::roles {
+
+// What the parts of a proxy are told, made of its configuration.
+
+/// Of each of `shards` servers. `budget` is shared by all.
+servers::server_limits limits_of(const proxy_config& c, runtime::descriptor_budget& budget, size_t shards);
+
+/// `retention` gets its bound here; both budgets are shared by all shards.
+relay::relay_config relays_of(const proxy_config& c, runtime::descriptor_budget& budget,
+                              relay::retention_budget& retention);
+
+/// With a proxy id and a seed from the kernel's randomness.
+cluster::coordinator_config coordination_of(const proxy_config& c);
+
+}  // namespace sluice::roles
