@@ -7,6 +7,8 @@
 #include <memory>
 #include <set>
 
+#include "app/operator_commands.hpp"
+
 namespace sluice::app {
 namespace {
 
@@ -252,6 +254,7 @@ invocation parse_command_line(const std::vector<std::string>& arguments, const s
   subcommand origin(app, "origin", "Takes published streams in and hands them out", origin_examples);
   origin.add_table(origin_table);
   origin.add_supervision(result.origin);
+  const operator_commands operators(app);
   auto* version = app.add_subcommand("version", "Print the version");
 
   std::vector<std::string> backwards(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
@@ -269,9 +272,16 @@ invocation parse_command_line(const std::vector<std::string>& arguments, const s
   }
   const auto rest = app.remaining(false);
   if (!rest.empty()) {
-    const auto near = closest(rest.front(), {"proxy", "origin", "run", "version"});
+    const auto near = closest(rest.front(), {"proxy", "origin", "run", "explain", "drain", "version"});
     const auto hint = near.empty() ? std::string("; see `sluice --help`") : fmt::format("; did you mean {}?", near);
     return refused({fmt::format("unknown command or flag {}{}", rest.front(), hint)}, "");
+  }
+  if (const auto name = operators.chosen(); !name.empty()) {
+    auto operation = operators.read(around.environment);
+    if (!operation) return refused({operation.error().text}, name);
+    result.what = command::operate;
+    result.operation = std::move(*operation);
+    return result;
   }
   const std::pair<const subcommand*, command> commands[] = {
       {&proxy, command::proxy}, {&origin, command::origin}, {&run, command::run}};

@@ -7,10 +7,11 @@
 #include "app/load.hpp"
 #include "base/result.hpp"
 #include "roles/config.hpp"
+#include "roles/operate.hpp"
 
 namespace sluice::app {
 
-enum class command { proxy, origin, run, version, none };
+enum class command { proxy, origin, run, operate, version, none };
 
 /// What the process was asked to do.
 struct invocation {
@@ -21,6 +22,7 @@ struct invocation {
   roles::proxy_config proxy;
   roles::origin_config origin;
   roles::run_config run;
+  roles::operate_config operation;
   std::vector<std::string> warnings;
 };
 

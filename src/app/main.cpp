@@ -9,6 +9,7 @@
 #include "app/command_line.hpp"
 #include "app/files.hpp"
 #include "roles/child.hpp"
+#include "roles/operate.hpp"
 #include "roles/origin.hpp"
 #include "roles/proxy.hpp"
 #include "roles/run.hpp"
@@ -78,6 +79,16 @@ int start_cluster(app::invocation& asked) {
   return roles::run_cluster(asked.run, *log);
 }
 
+int operate(const app::invocation& asked) {
+  const auto outcome = roles::run_operation(asked.operation);
+  if (outcome) {
+    std::fputs(outcome->c_str(), stdout);
+  } else {
+    std::fprintf(stderr, "sluice: %s\n", outcome.error().text.c_str());
+  }
+  return outcome ? 0 : 1;
+}
+
 }  // namespace
 
 /// The composition root: what was asked is parsed once into a const configuration, and the role is handed that and a
@@ -94,6 +105,8 @@ int main(int argc, char** argv) try {
       return start_origin(asked);
     case app::command::run:
       return start_cluster(asked);
+    case app::command::operate:
+      return operate(asked);
     case app::command::version:
       std::puts("sluice " SLUICE_VERSION);
       return 0;

@@ -51,6 +51,10 @@ void add_limits_and_media(setting_table& t, roles::proxy_config& c) {
   add({relaying, "retention_bytes", "BYTES", "8MiB", "The most that is kept for one stream; the oldest GOP goes first.",
        store::size(c.retention_bytes, 0, size_t{1} << 30)});
 
+  add({relaying, "recover_wait", "DURATION", "30s",
+       "When a stream's origin is lost: how long its publisher and viewers wait for the next one, connected.",
+       store::duration(c.recover_wait, seconds(0), hours(1))});
+
   constexpr std::string_view limits = "Limits";
   add({limits, "message_bytes_max", "BYTES", "8MiB", "A longer RTMP message closes its connection.",
        store::size(c.message_bytes_max, 64 * 1024, 0xffffff)});
@@ -73,6 +77,12 @@ void add_origins(setting_table& t, roles::proxy_config& c) {
        store::duration(c.origin_ttl, seconds(1), hours(24))});
   add({group, "origin_networks", "NETWORKS", "", "Where origins may be, as a list of networks; empty: anywhere.",
        store::networks(c.origin_networks), false, true});
+  add({group, "origin_suspect_after", "DURATION", "1s",
+       "An origin silent for this long, on every connection, gets no new streams while another one lives.",
+       store::duration(c.origin_suspect_after, milliseconds(200), minutes(10))});
+  add({group, "origin_dead_after", "DURATION", "2s",
+       "An origin silent for this long is given up, and its streams move. One that refuses connections is at once.",
+       store::duration(c.origin_dead_after, milliseconds(400), minutes(10))});
   add({group, "wait_origins", "N", "0", "Open the media ports once this many origins have registered, or after 10 s.",
        store::number<unsigned>(c.wait_origins, 0, 10'000)});
   add({group, "default_backend_enabled", "on|off", "off", "Use one fixed origin that need not register.",
@@ -171,8 +181,10 @@ setting_table proxy_settings(roles::proxy_config& c) {
 }
 
 std::vector<std::string> check_together(const roles::proxy_config& c) {
-  if (!c.auth.enabled) return {};
   std::vector<std::string> errors;
+  if (c.origin_dead_after < c.origin_suspect_after)
+    errors.push_back("PROXY_ORIGIN_DEAD_AFTER: want no less than PROXY_ORIGIN_SUSPECT_AFTER");
+  if (!c.auth.enabled) return errors;
   if (c.auth.type != "bearer") {
     errors.push_back(fmt::format(
         "PROXY_HTTP_API_AUTH_TYPE: \"{}\": want bearer, since PROXY_HTTP_API_AUTH_ENABLED is on", c.auth.type));

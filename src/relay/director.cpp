@@ -6,9 +6,6 @@
 namespace sluice::relay {
 namespace {
 
-// This thread does not wake up so late unless the process was stopped, or starved.
-constexpr base::duration stall_min = std::chrono::milliseconds(250);
-
 std::string_view name_of(cluster::probe_answer a) {
   switch (a) {
     case cluster::probe_answer::ok:
@@ -21,18 +18,13 @@ std::string_view name_of(cluster::probe_answer a) {
   return "silent";
 }
 
-uint64_t wall_ms() {
-  const auto wall = std::chrono::system_clock::now().time_since_epoch();
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(wall).count());
-}
-
 }  // namespace
 
 director::director(runtime::loop& control, cluster::coordinator_config config, cluster::owner_store& store,
                    base::log_sink& log, base::metrics& metrics)
     : loop_(control),
       proxy_id_(config.proxy_id),
-      coordinator_(std::move(config), now()),
+      coordinator_(std::move(config), at()),
       store_(store),
       log_(log),
       metrics_(metrics),
@@ -45,19 +37,9 @@ director::director(runtime::loop& control, cluster::coordinator_config config, c
 
 director::~director() = default;
 
-cluster::moment director::now() const { return {loop_.now(), wall_ms()}; }
-
-/// The time of an input. Silence is that of origins only while we listen: after a stop of our own nobody is the longer
-/// unheard for it.
-cluster::moment director::at() {
-  const auto m = now();
-  const auto late = timer_due_ == base::never ? base::duration::zero() : m.now - timer_due_;
-  if (late < stall_min) return m;
-  timer_due_ = base::never;
-  log_.warn("control_stalled", {{"ms", std::chrono::duration_cast<std::chrono::milliseconds>(late).count()}});
-  for (const auto& o : coordinator_.snapshot().origins)
-    if (o.health != cluster::origin_health::dead) coordinator_.heard(o.id, o.heard_at + late);
-  return m;
+cluster::moment director::at() const {
+  const auto wall = std::chrono::system_clock::now().time_since_epoch();
+  return {loop_.now(), static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(wall).count())};
 }
 
 void director::feed_lines() {
@@ -65,9 +47,8 @@ void director::feed_lines() {
 }
 
 void director::on_timer() {
-  const auto m = at();
   feed_lines();
-  coordinator_.on_timeout(m);
+  coordinator_.on_timeout(at());
   carry_out_all();
 }
 
@@ -133,11 +114,11 @@ void director::dial_ok(std::string origin_id) {
   });
 }
 
-void director::origin_closed(runtime::loop& back, std::string origin_id, judged done) {
-  loop_.post([this, &back, origin_id = std::move(origin_id), done = std::move(done)]() mutable {
+void director::origin_closed(runtime::loop& back, std::string origin_id, judged done, bool agreed) {
+  loop_.post([this, &back, origin_id = std::move(origin_id), done = std::move(done), agreed]() mutable {
     const uint64_t id = ++ids_;
     asks_.emplace(id, asking{&back, std::move(done)});
-    coordinator_.origin_closed(id, origin_id, at());
+    coordinator_.origin_closed(id, origin_id, at(), agreed);
     carry_out_all();
   });
 }
@@ -162,8 +143,8 @@ void director::move_refused(cluster::stream_key key, cluster::epoch from, std::s
 }
 
 void director::note(cluster::stream_key key, cluster::history_event what) {
-  if (what.wall_ms == 0) what.wall_ms = wall_ms();
   loop_.post([this, key = std::move(key), what = std::move(what)]() mutable {
+    if (what.wall_ms == 0) what.wall_ms = at().wall_ms;
     coordinator_.note(key, std::move(what));
     carry_out_all();
   });
@@ -187,8 +168,7 @@ void director::carry_out_all() {
   while (auto next = coordinator_.poll_action())
     std::visit([this](auto& action) { carry_out(std::move(action)); }, *next);
   carrying_out_ = false;
-  timer_due_ = coordinator_.next_deadline();
-  timer_.arm_at(timer_due_);
+  timer_.arm_at(coordinator_.next_deadline());
 }
 
 void director::carry_out(cluster::action::probe p) {
@@ -198,9 +178,8 @@ void director::carry_out(cluster::action::probe p) {
         .counter("sluice_probes_total", "Questions to origins whether they live, by outcome.",
                  {{"outcome", std::string(name_of(outcome.answer))}})
         .add();
-    const auto m = at();
     feed_lines();
-    coordinator_.probe_result(id, outcome.answer, outcome.incarnation, m);
+    coordinator_.probe_result(id, outcome.answer, outcome.incarnation, at());
     carry_out_all();
   };
   if (p.kind == cluster::probe_kind::rtmp_ping) {

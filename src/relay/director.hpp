@@ -43,15 +43,15 @@ class director {
   void publish_ended(cluster::stream_key key, cluster::epoch e);
   void dial_failed(std::string origin_id);
   void dial_ok(std::string origin_id);
-  /// A connection to the origin ended by its doing: does it live?
-  void origin_closed(runtime::loop& back, std::string origin_id, judged done);
+  /// A connection to the origin ended by its doing: does it live? `agreed`: it had agreed to the session.
+  void origin_closed(runtime::loop& back, std::string origin_id, judged done, bool agreed = true);
   /// Of on_move: the new owner has accepted the publish, write it down. Error reason store_conflict: the stream has
   /// another owner by now.
   void commit_move(runtime::loop& back, cluster::stream_key key, cluster::epoch from, cluster::assignment to,
                    assigned done);
   /// Of on_move: the stream stays where it is. `reason` is shown to whoever looks at the drain.
   void move_refused(cluster::stream_key key, cluster::epoch from, std::string to_origin, std::string reason);
-  /// For the stream's history. A `wall_ms` of 0 becomes the time of this call.
+  /// For the stream's history. A `wall_ms` of 0 becomes the time.
   void note(cluster::stream_key key, cluster::history_event what);
   /// Where sessions write when the last byte came from that origin, on any connection (note_heard()). Sessions keep the
   /// pointer while they are connected.
@@ -84,8 +84,7 @@ class director {
     runtime::loop* back;
     judged done;
   };
-  cluster::moment now() const;
-  cluster::moment at();
+  cluster::moment at() const;
   void on_timer();
   void feed_lines();
   void on_link_broken(const std::string& origin_id);
@@ -112,7 +111,6 @@ class director {
   origin_lines lines_;
   control_links links_;
   runtime::timer timer_;
-  base::time_point timer_due_ = base::never;
   std::map<uint64_t, waiting> requests_;
   std::map<uint64_t, asking> asks_;
   std::set<uint64_t> moves_;  // of requests_, those of commit_move()

@@ -8,7 +8,6 @@ namespace {
 // What the kernel holds for a viewer who does not read, on the origin's side.
 constexpr int one_viewer_receive_bytes = 64 * 1024;
 constexpr base::duration retry_delay = std::chrono::milliseconds(20);
-constexpr base::duration second_retry_delay = std::chrono::milliseconds(500);
 // An origin that ends a running pull twice within this time means it.
 constexpr base::duration second_loss = std::chrono::seconds(10);
 
@@ -127,6 +126,8 @@ void pull_feed::on_started() {
 void pull_feed::arm_splicer() { retry_.arm_at(splicer_->deadline()); }
 
 void pull_feed::on_media(rtmp::message msg) {
+  // What a numbered link brings before its first mark (|RtmpSampleAccess) is no message of the stream.
+  if (upstream_->numbered() && !marked_) return;
   if (!splicer_) return hub().append(std::move(msg), shard_.loop.now());
   const uint64_t gaps = splicer_->gaps();
   splicer_->take(hub(), std::move(msg), shard_.loop.now());
@@ -179,13 +180,10 @@ void pull_feed::on_lost(bool was_started, std::string_view reason) {
 void pull_feed::on_verdict(cluster::origin_verdict verdict, bool was_started, std::string_view reason) {
   if (verdict != cluster::origin_verdict::alive) return retry(reason, retry_delay);
   const auto now = shard_.loop.now();
-  const bool again = now - std::exchange(lost_alive_at_, now) < second_loss &&
-                     std::exchange(lost_alive_origin_, to_.origin_id) == to_.origin_id;
+  const bool again = std::exchange(lost_alive_at_, now) + second_loss > now && lost_alive_origin_ == to_.origin_id;
   lost_alive_origin_ = to_.origin_id;
-  // One of ours says why it refuses; without a word it gave the stream up to another.
-  if ((!was_started || again) && !to_.is_sluice)
-    return give_up("NetStream.Play.Failed", "The origin server closed the connection.");
-  retry(reason, again ? second_retry_delay : retry_delay);
+  if (!was_started || again) return give_up("NetStream.Play.Failed", "The origin server closed the connection.");
+  retry(reason, retry_delay);
 }
 
 void pull_feed::on_origin_lost(cluster::loss_reason reason) {

@@ -61,7 +61,7 @@ void publish_relay::on_verdict(cluster::origin_verdict verdict) {
   if (hub_.end() == 0)
     return refuse("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
   const auto now = shard_.loop.now();
-  if (now - std::exchange(closed_alive_at_, now) < second_close)
+  if (std::exchange(closed_alive_at_, now) + second_close > now)
     return end_client("NetStream.Publish.Failed", "origin_closed", "The origin server ended the publish.");
   dial();
 }

@@ -109,6 +109,9 @@ struct proxy_config : common_config {
 
   relay_mode relay{};
   base::duration play_wait{};
+  base::duration recover_wait{};          ///< of publishers and viewers whose origin is lost
+  base::duration origin_suspect_after{};  ///< of silence
+  base::duration origin_dead_after{};     ///< of silence, no less than origin_suspect_after
   unowned_play play_unowned{};
   std::vector<std::string> vhosts;              ///< when not empty, any other host is `__defaultVhost__`
   bool only_default_vhost = false;              ///< every host is `__defaultVhost__`

@@ -129,15 +129,7 @@ class proxy {
       a.server = std::move(*opened);
     }
     director_.on_change = [this](const cluster::cluster_snapshot& s) { on_snapshot(s); };
-    director_.on_origin_lost = [this](const std::string& origin_id, cluster::loss_reason reason) {
-      tell_shards([origin_id, reason](relay::shard_context& c) { c.origin_lost(origin_id, reason); });
-    };
-    director_.on_owner_changed = [this](const cluster::stream_key& key, const cluster::assignment& to) {
-      tell_shards([key, to](relay::shard_context& c) { c.owner_changed(key, to); });
-    };
-    director_.on_move = [this](const cluster::action::move& what) {
-      tell_shards([what](relay::shard_context& c) { c.move(what); });
-    };
+    pass_on_decisions();
     runtime::signal_watch signals(control_, {SIGTERM, SIGINT}, [this](int) { on_stop_signal(); });
     report_phase(config_.ready_fd, "api", {{"system_api", system_api_->local()}});
     if (config_.wait_origins == 0) {
@@ -152,6 +144,24 @@ class proxy {
 
   int refuse_start(const listen_address& listen, const base::error& e) {
     return cannot_listen(log_, listen.key, listen.at, e.reason, e.text);
+  }
+
+  // -- what the control thread decides, and shards carry out
+  void on_every_shard(const std::function<void(relay::shard_context&)>& task) {
+    for (size_t i = 0; i < shard_count_; ++i)
+      threads_.loop_of(i).post([&context = shards_[i]->context, task] { task(context); });
+  }
+
+  void pass_on_decisions() {
+    director_.on_origin_lost = [this](const std::string& origin_id, cluster::loss_reason reason) {
+      on_every_shard([origin_id, reason](relay::shard_context& s) { s.origin_lost(origin_id, reason); });
+    };
+    director_.on_owner_changed = [this](const cluster::stream_key& key, const cluster::assignment& to) {
+      on_every_shard([key, to](relay::shard_context& s) { s.owner_changed(key, to); });
+    };
+    director_.on_move = [this](const cluster::action::move& what) {
+      on_every_shard([what](relay::shard_context& s) { s.move(what); });
+    };
   }
 
   // -- what operators see and do
@@ -232,11 +242,6 @@ class proxy {
                                                  director_, log_, shard_metrics_[i], feeds_);
       feeds_[i] = &shards_[i]->feeds;
     });
-  }
-
-  void tell_shards(const std::function<void(relay::shard_context&)>& what) {
-    for (size_t i = 0; i < shard_count_; ++i)
-      threads_.loop_of(static_cast<unsigned>(i)).post([this, i, what] { what(shards_[i]->context); });
   }
 
   void stop_shards() {

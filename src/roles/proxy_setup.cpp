@@ -84,6 +84,7 @@ relay::relay_config relays_of(const proxy_config& c, runtime::descriptor_budget&
   r.upstream.session.handshake_timeout = origin_handshake_timeout;
   r.upstream.descriptors = &budget;
   r.play_wait = c.play_wait;
+  r.recover_wait = c.recover_wait;
   r.private_hub.gop_cache = false;
   r.private_hub.bytes_max = private_hub_bytes;
   r.retention_hub.strip_set_data_frame = false;
@@ -101,6 +102,8 @@ cluster::coordinator_config coordination_of(const proxy_config& c) {
   runtime::random_bytes({reinterpret_cast<uint8_t*>(&k.seed), sizeof k.seed});
   k.origin_ttl = c.origin_ttl;
   k.play_wait = c.play_wait;
+  k.suspect_after = c.origin_suspect_after;
+  k.dead_after = c.origin_dead_after;
   k.play_unowned = c.play_unowned == unowned_play::relay ? cluster::play_unowned::relay : cluster::play_unowned::wait;
   if (c.default_backend.enabled) k.default_backend = default_backend_of(c.default_backend);
   return k;

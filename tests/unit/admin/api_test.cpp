@@ -50,7 +50,7 @@ struct system_api : testing::Test {
     return make_system_api(
         info, {}, std::move(token),
         [this](cluster::origin_registration reg, const base::endpoint& peer,
-               std::function<void(base::result<void>)> done) {
+               std::function<void(base::result<cluster::registration_reply>)> done) {
           registered.push_back(reg.id() + " from " + peer.to_string());
           if (hold) {
             held = std::move(done);
@@ -58,13 +58,13 @@ struct system_api : testing::Test {
             done(outcome);
           }
         },
-        [](bool per_stream) { return std::string(per_stream ? "sluice_up{stream=\"s\"} 1\n" : "sluice_up 1\n"); });
+        [](bool per_stream) { return std::string(per_stream ? "sluice_up{stream=\"s\"} 1\n" : "sluice_up 1\n"); }, {});
   }
-  const version_info info{"0.1.2", "77", "", ""};
+  const version_info info{"0.1.2", "77", "", "", "p1"};
   std::vector<std::string> registered;
-  base::result<void> outcome;
+  base::result<cluster::registration_reply> outcome;
   bool hold = false;
-  std::function<void(base::result<void>)> held;
+  std::function<void(base::result<cluster::registration_reply>)> held;
 };
 
 TEST_F(system_api, registration) {
@@ -74,6 +74,18 @@ TEST_F(system_api, registration) {
   EXPECT_EQ(fine.body, R"({"code":0,"pid":"77"})");
   EXPECT_EQ(registered, std::vector<std::string>{"s-v-1 from 127.0.0.1:5000"});
   EXPECT_EQ(ask(api, make("POST", "/api/v1/srs/register/", good_body)).status, 200);
+}
+
+TEST_F(system_api, a_sluice_origin_hears_which_of_its_streams_have_another_owner) {
+  const router api = make_api();
+  const std::string body =
+      R"({"ip":"127.0.0.1","server":"s","service":"v","pid":"1","rtmp":["1935"],"sluice":{"version":"1"}})";
+  outcome = cluster::registration_reply{{{"v/a/\"s\"", {17, 4}}}, true};
+  const auto reply = ask(api, make("POST", "/api/v1/srs/register", body));
+  EXPECT_EQ(json_of(reply), boost::json::parse(R"({"code":0,"pid":"77","sluice":{"proxy":"p1","want_whole":true,
+                                  "fenced":{"v/a/\"s\"":"17.4"}}})"));
+  EXPECT_EQ(ask(api, make("POST", "/api/v1/srs/register", good_body)).body, R"({"code":0,"pid":"77"})")
+      << "stock origins get what they know";
 }
 
 TEST_F(system_api, refused_registrations_say_why_and_nothing_else) {
@@ -144,7 +156,7 @@ TEST_F(system_api, unknown_paths_and_methods) {
 
 TEST(versions, each_port_has_its_form) {
   const version_info proxy{"0.1.2", "77", "", ""};
-  const auto system = json_of(ask(make_system_api(proxy, {}, "", {}, {}), make("GET", "/api/v1/versions")));
+  const auto system = json_of(ask(make_system_api(proxy, {}, "", {}, {}, {}), make("GET", "/api/v1/versions")));
   EXPECT_EQ(system.at("version").as_string(), "0.1.2");
   EXPECT_EQ(system.at("signature").as_string(), "Sluice/0.1.2");
   EXPECT_EQ(json_of(ask(make_proxy_api(proxy, "t"), make("GET", "/api/v1/versions"))), system);

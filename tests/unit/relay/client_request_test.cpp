@@ -43,7 +43,7 @@ std::vector<std::string> names(const amf0::value& object) {
 }
 
 TEST(client_request, a_sluice_origin_gets_the_canonical_form) {
-  const auto r = request_for(ask(), rtmp::client_intent::publish, sluice_origin(), {});
+  const auto r = request_for(ask(), rtmp::client_intent::publish, sluice_origin(), {}, {});
   EXPECT_EQ(r.intent, rtmp::client_intent::publish);
   EXPECT_EQ(r.app, "live");
   EXPECT_EQ(r.tc_url, "rtmp://tv.example.com/live");
@@ -60,8 +60,8 @@ TEST(client_request, the_canonical_form_means_the_same_key_everywhere) {
   for (const auto& key : keys) {
     auto a = ask();
     a.address = {key, ""};
-    for (const auto& r :
-         {request_for(a, rtmp::client_intent::play, sluice_origin(), {}), shared_request_for(a, sluice_origin())}) {
+    for (const auto& r : {request_for(a, rtmp::client_intent::play, sluice_origin(), {}, {}),
+                          shared_request_for(a, sluice_origin(), {})}) {
       const auto there = cluster::parse_rtmp(r.tc_url, r.app, r.name, {});
       ASSERT_TRUE(there) << key.str();
       EXPECT_EQ(there->key, key) << r.tc_url << " " << r.name;
@@ -70,7 +70,7 @@ TEST(client_request, the_canonical_form_means_the_same_key_everywhere) {
 }
 
 TEST(client_request, another_origin_gets_the_words_of_the_client) {
-  const auto r = request_for(ask(), rtmp::client_intent::play, stock_origin(), {});
+  const auto r = request_for(ask(), rtmp::client_intent::play, stock_origin(), {}, {});
   EXPECT_EQ(r.intent, rtmp::client_intent::play);
   EXPECT_EQ(r.app, "live?vhost=tv.example.com");
   EXPECT_EQ(r.tc_url, "rtmp://203.0.113.1:1935/live?vhost=tv.example.com");
@@ -80,11 +80,21 @@ TEST(client_request, another_origin_gets_the_words_of_the_client) {
 }
 
 TEST(client_request, a_client_cannot_speak_as_a_proxy) {
-  const auto r = request_for(ask(), rtmp::client_intent::publish, sluice_origin(), {});
+  const auto r = request_for(ask(), rtmp::client_intent::publish, sluice_origin(), {}, {});
   EXPECT_EQ(names(r.command_object), (std::vector<std::string>{"flashVer", "capsEx", "sluice"}));
   const auto note = servers::peer_note::from(r.command_object);
   EXPECT_EQ(note.session, "s-1");
-  EXPECT_EQ(note.epoch, "123.45");
+  EXPECT_EQ(note.epoch, (cluster::epoch{123, 45}));
+  EXPECT_TRUE(note.numbered);
+}
+
+TEST(client_request, a_link_to_one_of_ours_says_where_it_goes_on) {
+  const auto r = request_for(ask(), rtmp::client_intent::play, sluice_origin(), {"pub-1", 1234}, {});
+  const auto note = servers::peer_note::from(r.command_object);
+  EXPECT_EQ(note.source, "pub-1");
+  EXPECT_EQ(note.next, 1234u);
+  EXPECT_EQ(names(request_for(ask(), rtmp::client_intent::play, stock_origin(), {"pub-1", 1234}, {}).command_object),
+            (std::vector<std::string>{"flashVer", "capsEx"}));
 }
 
 TEST(client_request, the_prefix_goes_where_it_is_understood) {
@@ -108,13 +118,13 @@ TEST(client_request, the_prefix_goes_where_it_is_understood) {
     relay_config config;
     config.prefix = c.mode;
     const auto r = request_for(c.is_v6 ? v6_ask : ask(), rtmp::client_intent::play,
-                               c.is_sluice ? sluice_origin() : stock_origin(), config);
+                               c.is_sluice ? sluice_origin() : stock_origin(), {}, config);
     EXPECT_EQ(r.prefix, c.expected) << int{static_cast<uint8_t>(c.mode)} << c.is_sluice << c.is_v6;
   }
 }
 
 TEST(client_request, a_shared_pull_carries_nothing_of_one_viewer) {
-  const auto r = shared_request_for(ask(), sluice_origin());
+  const auto r = shared_request_for(ask(), sluice_origin(), {});
   EXPECT_EQ(r.intent, rtmp::client_intent::play);
   EXPECT_EQ(r.name, "show") << "no token";
   EXPECT_TRUE(r.prefix.empty());

@@ -153,15 +153,19 @@ TEST_F(proxy_test, when_no_origin_can_be_dialled_the_publisher_is_denied) {
   EXPECT_EQ(pub.codes, codes{"NetStream.Publish.Denied"});
 }
 
-TEST_F(proxy_test, a_publisher_is_told_when_his_origin_dies) {
+TEST_F(proxy_test, a_publisher_is_told_when_no_origin_comes_in_time) {
+  relays.recover_wait = milliseconds(400);
   auto& o = origin();
   auto& pub = publisher(0, "a");
+  pub.publish(key(0, 1));
+  const auto at = loop.refresh();
   o.die();
   run_until(loop, [&] { return pub.ended; });
+  EXPECT_GE(loop.now() - at, milliseconds(400));
   EXPECT_EQ(pub.codes, codes{"NetStream.Publish.Failed"});
   const auto ends = log.of("session_end");
   ASSERT_EQ(ends.size(), 1u);
-  EXPECT_EQ(ends[0].field("reason"), "origin_lost");
+  EXPECT_EQ(ends[0].field("reason"), "no_origin");
 }
 
 // ---- players whose origin closes
@@ -179,11 +183,18 @@ class losing : public proxy_test, public ::testing::WithParamInterface<relay_mod
     for (auto* p : players) ASSERT_TRUE(await(*p, 1));
     EXPECT_EQ(o.published(), 1u);
   }
+  /// Every packet once, at its own time.
+  static void expect_same(const packets& got, const packets& sent) {
+    const auto [there, here] = std::mismatch(got.begin(), got.end(), sent.begin(), sent.end());
+    EXPECT_TRUE(there == got.end() && here == sent.end())
+        << got.size() << " of " << sent.size() << ", equal up to " << here - sent.begin() << ": got "
+        << (there == got.end() ? "no more" : ::testing::PrintToString(*there));
+  }
   void expect_more(rtmp_client& again) {
     // Players may have joined the stream's new beginning or be about to: messages are sent until both have one.
     uint32_t n = 0;
     run_until(loop, [&] {
-      if (n < 2000) again.publish(key(40 * n, 100 + n));
+      if (n < 2000) again.publish(key(6000 + 40 * n, 100 + n));
       ++n;
       return players[0]->got.size() > 3 && players[1]->got.size() > 3;
     });
@@ -203,9 +214,21 @@ TEST_P(losing, one_close_by_a_living_origin_is_tried_again) {
   auto& o = origin();
   begin(o);
   o.kick_all();
+  expect_more(*pub);
+  EXPECT_EQ(o.published(), 1u);
+  EXPECT_EQ(log.of("failed_over").size(), 1u);
+}
+
+TEST_P(losing, a_second_close_ends_the_publish_and_never_wanders) {
+  auto& o = origin();
+  begin(o);
+  auto& other = origin();
+  o.kick_all();
+  run_until(loop, [&] { return log.of("failed_over").size() == 1; });
+  o.kick_all();
   run_until(loop, [&] { return pub->ended; });
   EXPECT_EQ(pub->codes, codes{"NetStream.Publish.Failed"});
-  expect_more(publisher(1, name));
+  EXPECT_EQ(other.published(), 0u);
 }
 
 TEST_P(losing, a_second_close_ends_the_play) {
@@ -213,7 +236,7 @@ TEST_P(losing, a_second_close_ends_the_play) {
   begin(o);
   const size_t pulls = GetParam() == relay_mode::collapse ? 1 : 2;
   o.kick_all();
-  run_until(loop, [&] { return o.sessions() == pulls && log.of("pull_start").size() == 2 * pulls; });
+  run_until(loop, [&] { return log.of("pull_start").size() == 2 * pulls; });
   o.kick_all();
   run_until(loop, [&] { return players[0]->ended && players[1]->ended; });
   for (auto* p : players) EXPECT_EQ(p->codes, (codes{"NetStream.Play.UnpublishNotify", "NetStream.Play.Failed"}));
@@ -231,15 +254,72 @@ TEST_P(losing, a_dead_origin_is_waited_for_and_then_given_up) {
     EXPECT_EQ(p->codes, (codes{"NetStream.Play.UnpublishNotify", "NetStream.Play.StreamNotFound"}));
 }
 
-TEST_P(losing, players_follow_to_the_next_origin) {
+TEST_P(losing, nobody_notices_that_an_origin_dies) {
   auto& first = origin();
-  begin(first);
+  name = stream_with_home(0);
+  pub = &publisher(0, name);
+  for (const unsigned shard : {0u, 1u}) players.push_back(&player(shard, name));
+  const auto sent = made_up_stream(6);
+  const size_t half = sent.size() / 2;
+  publish(*pub, {sent.begin(), sent.begin() + half}, players);
   auto& second = origin();
   first.die();
-  run_until(loop, [&] { return pub->ended; });
-  auto& again = publisher(1, name);
+  for (size_t i = half; i < sent.size(); ++i) {
+    pub->publish(sent[i]);
+    if (i % 7 == 0) servers::test::run_turns(loop, 1);
+  }
+  for (auto* p : players) await(*p, sent.size());
+  for (auto* p : players) {
+    EXPECT_FALSE(p->ended) << ::testing::PrintToString(p->codes);
+    expect_same(p->got, sent);
+  }
+  EXPECT_FALSE(pub->ended);
   EXPECT_EQ(second.published(), 1u);
-  expect_more(again);
+  EXPECT_EQ(log.of("failed_over").size(), 1u);
+  EXPECT_TRUE(log.of("viewers_gap").empty());
+}
+
+TEST_P(losing, nobody_notices_that_two_origins_die_one_after_the_other) {
+  auto& first = origin();
+  begin(first);
+  std::vector<packet> sent{key(5000, 1)};
+  uint32_t n = 0;
+  const auto more = [&](uint32_t count) {
+    for (const uint32_t end = n + count; n < end; ++n) {
+      sent.push_back(n % 25 == 0 ? key(5040 + 40 * n, 2 + n) : inter(5040 + 40 * n, 2 + n));
+      pub->publish(sent.back());
+      servers::test::run_turns(loop, 1);
+    }
+  };
+  more(30);
+  auto& second = origin();
+  first.die();
+  more(30);
+  run_until(loop, [&] { return second.published() == 1; });
+  auto& third = origin();
+  more(10);
+  second.die();
+  more(60);
+  for (auto* p : players) await(*p, sent.size());
+  for (auto* p : players) expect_same(p->got, sent);
+  EXPECT_EQ(third.published(), 1u);
+}
+
+// The single origin of a machine: its next incarnation takes over.
+TEST_P(losing, the_next_owner_may_come_later) {
+  auto& first = origin();
+  begin(first);
+  std::vector<packet> sent{key(5000, 1)};
+  first.die();
+  for (uint32_t i = 1; i < 80; ++i) {
+    sent.push_back(i % 25 == 0 ? key(5000 + 40 * i, 1 + i) : inter(5000 + 40 * i, 1 + i));
+    pub->publish(sent.back());
+    servers::test::run_turns(loop, 1);
+  }
+  auto& second = origin();
+  for (auto* p : players) await(*p, sent.size());
+  for (auto* p : players) expect_same(p->got, sent);
+  EXPECT_EQ(second.published(), 1u);
 }
 
 TEST_P(losing, the_last_player_takes_the_pull_with_him) {
