@@ -62,7 +62,7 @@ class player final : public member {
   void on_mark(int64_t now) override {
     if (!up()) return;
     all_.pauses.add(pause_.longest(now));
-    if (pause_.now(now) > 1'000'000'000) ++all_.silent;
+    all_.quiet = std::max(all_.quiet, pause_.now(now));
   }
   void on_reset(int64_t now) override { pause_.reset(now); }
 

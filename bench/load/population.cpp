@@ -90,7 +90,7 @@ void population::reset() {
 
 void population::print(const char* event) {
   pauses.clear();
-  silent = 0;
+  quiet = 0;
   for (auto& m : members_) m->on_mark(now_ns());
   json_line line(event);
   line.field("t", static_cast<double>(now_ns() - started_at_) / 1e9).field("connections", uint64_t{members_.size()});
@@ -100,7 +100,7 @@ void population::print(const char* event) {
   first_frame.write(line, "first_frame");
   latency.write(line, "latency");
   line.field("messages_lost", messages_lost).field("messages_again", messages_again);
-  line.field("silent", uint64_t{silent});
+  line.field("quiet_max_ms", static_cast<double>(quiet) / 1e6);
   pauses.write(line, "pause");
   line.print();
 }

@@ -52,7 +52,7 @@ class population : public handler {
   uint64_t messages_lost = 0, messages_again = 0;  ///< by the numbers that publishers write
   samples latency, first_frame;
   samples pauses;     ///< the longest of each member since the last reset
-  size_t silent = 0;  ///< members up that have had no message for a second
+  int64_t quiet = 0;  ///< ns since the last message, of the member that has waited longest
 
  private:
   void on_io(uint32_t events) override;

@@ -1,6 +1,7 @@
 """Thousands of publishers or players: bench/rtmp_load, which counts by the numbers in the messages what is lost or comes twice."""
 import os
 import subprocess
+import time
 
 from .media import ROOT
 from .process import Process
@@ -33,5 +34,11 @@ class Crowd(Process):
         self.say("reset")
 
     def await_flowing(self, timeout=60):
-        """Waits until everybody has had a message within the last second; the counters then."""
-        return poll(lambda: (m := self.mark())["silent"] == 0 and m, timeout, f"media for all of the {self.name}", every=0.1)
+        """Waits until everybody has had a message after now; the counters then."""
+        begin = time.monotonic()
+
+        def heard():
+            asked = time.monotonic()
+            line = self.mark()
+            return line["quiet_max_ms"] < 1000 * (asked - begin) and line
+        return poll(heard, timeout, f"media for all of the {self.name}", every=0.1)

@@ -14,17 +14,6 @@ from .waiting import poll
 LOST = ("origin_lost", "origin_dead", "origin_void")
 
 
-@contextlib.contextmanager
-def stopped(*pids):
-    """SIGSTOP, and SIGCONT at the end, whatever happens."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        resume(*pids)
-
-
 def resume(*pids):
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -139,7 +128,7 @@ class Stage:
         url = f"rtmp://{self.proxy.rtmp}/live/{name}"
         stream = Stream(name, EncoderPublisher(self.world.ffmpeg_publish(clip, url), clip))
         stream.viewers = early
-        path = os.path.join(self.world.folder, f"{name}.flv")
+        path = os.path.join(self.world.folder, f"{name}-{self.proxy.pid}.flv")
         recorder = self.world.ffmpeg("-analyzeduration", "500k", "-i", url, "-c", "copy", "-flush_packets", "1", "-f", "flv", path)
         stream.recorders.append((recorder, path))
         self.streams.append(stream)
