@@ -46,6 +46,23 @@ def test_single_origin_under_run(world, relay):
 
 
 @pytest.mark.parametrize("relay", RELAYS)
+def test_nobody_comes_back(world, relay):
+    """The only origin dies for good: encoder and viewers wait for PROXY_RECOVER_WAIT, are told then, and nobody is left hanging."""
+    stage = Stage(world, RELAYS[relay], origins=1, streams=1, viewers=2, proxy={"recover_wait": "2s", "play_wait": "2s"})
+    (stream,) = stage.streams
+    blow = stage.strike("o1")
+    stream.publisher.wait(lambda: any(s.get("level") == "error" for s in stream.publisher.statuses()), what="an error status", allow_closed=True)
+    for client in (stream.publisher, *stream.viewers):
+        client.await_close()
+    assert time.monotonic() - blow.at > 1.5, "given up before the time was over"
+    for viewer in stream.viewers:
+        assert viewer.farewells() or any(s.get("level") == "error" for s in viewer.statuses()), viewer.statuses()
+        audit.assert_exact(viewer.seen, stream.published(), whole=True)
+    poll(lambda: stage.proxy.metrics().total("sluice_degraded_streams") == 0, what="nothing degraded")
+    poll(lambda: stage.proxy.metrics().total("sluice_sessions", proto="rtmp") == 0, what="no session left")
+
+
+@pytest.mark.parametrize("relay", RELAYS)
 def test_retention_at_its_limit(world, relay):
     """Two seconds of a fat stream do not fit: what is given up is counted, viewers go on at a keyframe, nobody is disconnected."""
     stage = Stage(world, RELAYS[relay], origins=2, streams=1, viewers=2, proxy={"retention_bytes": "200k"},

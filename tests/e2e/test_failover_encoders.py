@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from lib import audit
+from lib import audit, figures
 from lib.live import Auditor, Content, LivePublisher
 from lib.rtmp import Closed, Refused
 from lib.stage import Stage, Stream
@@ -118,6 +118,9 @@ def test_gops_of_ten_seconds(world, stage, stream):
     blow = kill_owner(stage, live)
     stage.await_back(blow)
     stage.await_flowing(streams=[live])
+    stalls = stage.stalls(blow, [live])
+    figures.report("sigkill, GOPs of 10 s", relay=stage.relay, origins="sluice", streams=1, stall_ms=stalls)
+    assert max(stalls) < 5, "viewers waited for a keyframe"
     late = world.hold(Auditor(stage.proxy.rtmp, "live", stream))
     live.viewers.append(late)
     stage.await_flowing(streams=[live])

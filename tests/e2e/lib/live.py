@@ -10,8 +10,10 @@ from typing import NamedTuple
 from . import amf0, flv, rtmp_wire as wire
 from .clients import Player, Publisher, set_data_frame
 from .reactor import REACTOR
+from .waiting import poll
 
 HEADER, KEY, FRAME = "header", "key", "frame"
+UNKNOWN = 30  # a message type that no specification has
 
 _SPS, _PPS = bytes.fromhex("6742c01ed900a047fe88010000030001000003003c0f162e48"), bytes.fromhex("68cb8cb2")
 _AVC = bytes.fromhex("1700000000 0142c01e ffe1") + len(_SPS).to_bytes(2, "big") + _SPS + b"\1" + len(_PPS).to_bytes(2, "big") + _PPS
@@ -51,12 +53,13 @@ class Content:
     """An endless stream shaped like H.264 and AAC with a data message a second; the number of each packet is in its payload."""
 
     def __init__(self, name, fps=12.5, gop_seconds=1.0, audio_fps=8, key_bytes=5000, frame_bytes=500, audio_bytes=100,
-                 video=True, audio=True, data=True, keyframes=True, start=0):
+                 video=True, audio=True, data=True, odd=False, keyframes=True, start=0):
+        """`odd`: messages of kinds that nobody looks into as well."""
         self.name, self.start = name, start
         self._frame_ms, self._gop = 1000 / fps, max(1, round(fps * gop_seconds))
         self._audio_ms = 1000 / audio_fps
         self._sizes = {KEY: key_bytes, FRAME: frame_bytes, "audio": audio_bytes}
-        self._video, self._audio, self._data, self._keyframes = video, audio, data, keyframes
+        self._video, self._audio, self._data, self._odd, self._keyframes = video, audio, data, odd, keyframes
 
     def headers(self):
         out = [flv.Tag(wire.DATA, self.start, amf0.encode("onMetaData", amf0.Ecma(width=640, height=360, encoder=self.name)))]
@@ -73,11 +76,12 @@ class Content:
 
     def __iter__(self):
         """Tags without the headers, by their timestamps, for ever."""
-        number = pictures = sounds = texts = 0
+        number = pictures = sounds = texts = oddities = 0
         while True:
             due = {wire.VIDEO: pictures * self._frame_ms if self._video else None,
                    wire.AUDIO: sounds * self._audio_ms if self._audio else None,
-                   wire.DATA: 500 + texts * 1000 if self._data else None}
+                   wire.DATA: 500 + texts * 1000 if self._data else None,
+                   UNKNOWN: oddities * 170 if self._odd else None}
             kind = min((k for k in due if due[k] is not None), key=lambda k: (due[k], -k))
             at = self.start + int(due[kind])
             if kind == wire.VIDEO:
@@ -87,6 +91,9 @@ class Content:
                 pictures += 1
             elif kind == wire.AUDIO:
                 payload, sounds = b"\xaf\1" + self._body(number, self._sizes["audio"]), sounds + 1
+            elif kind == UNKNOWN:
+                kind, oddities = (wire.DATA_AMF3, UNKNOWN)[oddities % 2], oddities + 1
+                payload = b"\0" + amf0.encode("onOddity", {"text": f"{self.name}/{number}"})
             else:
                 payload, texts = amf0.encode("onTextData", {"text": f"{self.name}/{number}"}), texts + 1
             number += 1
@@ -168,7 +175,7 @@ class LivePublisher(Publisher):
         role = role_of(kind, payload)
         wired = set_data_frame(payload) if kind == wire.DATA and role == HEADER else payload
         self.send(kind, wired, timestamp + shift, self.stream, {wire.AUDIO: 4, wire.VIDEO: 6}.get(kind, 5))
-        self.sent.append(Entry(kind, timestamp + shift, flv.digest(payload), role, time.monotonic()))
+        self.sent.append(Entry(kind, (timestamp + shift) & 0xFFFFFFFF, flv.digest(payload), role, time.monotonic()))
         if self.on_sent:
             self.on_sent(self.sent[-1])
 
@@ -193,6 +200,12 @@ class LivePublisher(Publisher):
 
     def _due(self):
         return self._origin + (self._next.timestamp - self.content.start) / 1000
+
+    def await_sent_more(self, count, timeout=20.0):
+        """Waits until so many more packets were sent."""
+        target = len(self.sent) + count
+        poll(lambda: len(self.sent) >= target or self.closed, timeout, f"{count} packets of {self.name}")
+        assert self.closed is None, f"the publisher of {self.name} was disconnected: {self.closed}"
 
     def forget(self, count):
         """Drops the first packets of the account; headers stay."""
@@ -246,9 +259,9 @@ class Auditor(Player):
         REACTOR.call(work)
 
     def stall(self, since, until=None):
-        """The longest pause between two arrivals of media that ended after `since` (time.monotonic()), in seconds."""
+        """The longest pause between two arrivals of media that ended between `since` and `until` (time.monotonic()), in seconds."""
         times = [e.at for e in list(self.seen) if e.type in (wire.AUDIO, wire.VIDEO)]
-        pauses = [b - a for a, b in zip(times, times[1:]) if b >= since and (until is None or a <= until)]
+        pauses = [b - a for a, b in zip(times, times[1:]) if b >= since and (until is None or b <= until)]
         return max(pauses, default=0.0)
 
     def farewells(self):

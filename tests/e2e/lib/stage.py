@@ -85,6 +85,7 @@ class Stage:
         self.origins = {}
         self.ended = []                 # origins that were replaced, for their logs
         self.broken = False
+        self.flowed = 0.0
         for n in range(origins):
             self.start_origin(f"o{n + 1}")
         self.streams = []
@@ -214,8 +215,9 @@ class Stage:
         return out
 
     def stalls(self, blow, streams):
-        """The longest pause of each viewer since the blow, in seconds."""
-        return [v.stall(blow.at) for s in streams for v in s.viewers]
+        """The longest pause of each viewer between the blow and the last await_flowing(), in seconds. (Not until now: when a test
+        compares thousands of packets its own thread that reads is held up.)"""
+        return [v.stall(blow.at, self.flowed) for s in streams for v in s.viewers]
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -238,6 +240,7 @@ class Stage:
             entry = stream.publisher.last_sent()
             for viewer in stream.viewers:
                 viewer.await_seen(entry, timeout)
+        self.flowed = time.monotonic()
 
     def play_on(self, seconds):
         """Lets the streams run for so long: until a packet sent then has been seen."""
