@@ -32,6 +32,7 @@ ROWS = [
     ("half silent", "sluice", "half of the origins SIGSTOPped", "nothing moves"),
     ("ghost publisher", "sluice", "encoder back, its old connection a ghost", "published again ≤ 3 s"),
     ("drain", "sluice", "drain", "no disconnect"),
+    ("drain", "nginx", "drain, nginx-rtmp", "no disconnect, nothing twice"),
     ("retention at its limit", "sluice", "SIGSTOP, retention of 200 kB at 2 Mb/s", "goes on at a keyframe"),
     ("recording of a clock", "sluice", "recording of a clock, two kills", "no picture missing"),
     ("recording of a clock", "nginx", "recording of a clock, two kills, nginx-rtmp", "no picture twice"),

@@ -7,7 +7,7 @@ import pytest
 from lib import audit, figures
 from lib.live import Auditor, LivePublisher
 from lib.nginx import Nginx
-from lib.sluice import register, registration
+from lib.sluice import cluster_state, drain, register, registration
 from lib.stage import Stream, resume
 from lib.waiting import poll
 
@@ -101,6 +101,25 @@ def test_killed(ground):
     ground.origins[victim] = ground.world.nginx(port=ground.origins[victim].port)
     ground.proxy.await_event("origin_back", since=mark, origin=lambda o: o.startswith(victim + "-"))
     strike(ground, other, signal.SIGKILL, "sigkill")
+
+
+def test_drained(world):
+    """All streams of a drained nginx move: no disconnect, nothing twice; those of the other do not notice."""
+    ground = Ground(world)
+    victim = ground.busiest()
+    (other,) = [o for o in ground.origins if o != victim]
+    touched = [s for s in ground.streams if ground.publishes(victim, s.name)]
+    at = time.monotonic()
+    answer = drain(ground.proxy.api, victim)
+    assert answer.status_code == 200 and answer.json()["to_move"] == len(touched)
+    for stream in touched:
+        poll(lambda: ground.publishes(other, stream.name), what=f"publish of {stream.name} at the other")
+    poll(lambda: cluster_state(ground.proxy.api)["origins"][victim]["to_move"] == 0, what="end of the drain")
+    ground.await_flowing()
+    lost = ground.check()
+    figures.report("drain", relay="per-viewer", origins="nginx", streams=len(touched), lost_packets_worst=max(lost),
+                   stall_ms=[v.stall(at) for s in touched for v in s.viewers])
+    assert ground.origins[victim].alive
 
 
 def test_frozen(world):

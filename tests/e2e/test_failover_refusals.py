@@ -5,8 +5,9 @@ from lib import audit, flv, rtmp_wire as wire
 from lib.fake_origin import FakeOrigin
 from lib.live import Auditor, Content, LivePublisher
 from lib.rtmp import Closed, Refused
-from lib.sluice import register, registration
+from lib.sluice import cluster_state, drain, register, registration
 from lib.stage import Stage
+from lib.waiting import poll
 
 #: Messages of media after which a fake origin kicks.
 SOME = 20
@@ -183,6 +184,39 @@ def test_origin_that_is_really_gone(ground, world):
     assert publisher.closed is None
     sent = {e.digest for e in publisher.published()}
     assert {m.digest for m in again.messages if m.type in (8, 9)} <= sent
+
+
+@pytest.mark.parametrize("how", REFUSALS, ids=lambda f: f.__name__)
+def test_drain_to_an_origin_that_refuses(ground, world, how):
+    """The new owner says no in any of the ways in which origins do: the stream stays where it is, its encoder does not notice, the drain says
+    so, and asks once."""
+    publisher = run(world, ground, "s")
+    owner, other = ground.by_owner("s")
+    (session,) = owner.await_asked(1, "publish", "s")
+    other.on_publish = how
+    server_id = f"fake{ground.fakes.index(owner)}"
+    assert drain(ground.proxy.api, server_id).status_code == 200
+    refused = poll(lambda: cluster_state(ground.proxy.api)["origins"][server_id]["move_refused"], what="the refusal")
+    assert "live/s" in refused[0], refused
+    count = len(session.messages)
+    owner.signal.wait(lambda: len(session.messages) > count + 2 * SOME, what="media at the old owner")
+    assert publisher.closed is None and session.ended is None
+    assert len(other.asked("publish", "s")) == 1 and len(owner.asked("publish", "s")) == 1
+
+
+def test_drain_passes_on_the_parameters(ground, world):
+    """The new owner is asked with what the client said: its query (a token), and the rest of its connect."""
+    publisher = world.hold(LivePublisher(ground.proxy.rtmp, "live", "s?token=abc", connect={"pageUrl": "http://example.com/p"})).go()
+    owner, other = ground.by_owner("s")
+    owner.await_asked(1, "publish", "s")
+    assert drain(ground.proxy.api, f"fake{ground.fakes.index(owner)}").status_code == 200
+    (session,) = other.await_asked(1, "publish", "s")
+    other.signal.wait(lambda: len(session.messages) > SOME, what="media at the new owner")
+    assert session.query == "token=abc" and session.object.get("pageUrl") == "http://example.com/p"
+    first = next(m for m in session.messages if m.type == wire.VIDEO and not flv.is_sequence_header(m.type, m.payload))
+    assert flv.is_keyframe(first.type, first.payload)
+    assert publisher.closed is None
+    poll(lambda: owner.asked("publish", "s")[0].ended, what="end of the old publish")
 
 
 def test_second_publisher_does_not_wander(world):

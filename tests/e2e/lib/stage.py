@@ -34,12 +34,12 @@ class Stream:
 
     def forget(self):
         """Drops all but the last 200 packets of what was sent, and of what was seen that which comes before those."""
-        kept = self.publisher.sent[-200:]
-        held = {e.digest for e in kept}
+        count = max(0, len(self.publisher.sent) - 200)  # it goes on while we look
+        held = {e.digest for e in self.publisher.sent[count:]}
         for viewer in self.viewers:
             first = next((n for n, e in enumerate(viewer.seen) if e.digest in held), len(viewer.seen))
             viewer.forget(first)
-        self.publisher.forget(len(self.publisher.sent) - len(kept))
+        self.publisher.forget(count)
 
 
 class EncoderPublisher:
