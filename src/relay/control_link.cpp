@@ -55,6 +55,7 @@ void control_link::ping(const std::vector<base::endpoint>& targets, base::durati
   if (stale || (!targets_.empty() && targets_ != targets)) hang_up();
   targets_ = targets;
   if (state_ == state::ready) return send_ping();
+  if (state_ == state::greeting) return;  // it has begun to answer: its next words will do
   hang_up();
   dial();
 }

@@ -42,11 +42,12 @@ void publish_relay::on_origin_lost(cluster::loss_reason reason) {
   if (stopping_) return;
   ++steps_;
   upstream_.reset();
-  const std::string_view why = reason == cluster::loss_reason::silent ? "origin_silent" : "origin_gone";
+  const std::string_view why = reason == cluster::loss_reason::silent ? "silent" : "gone";
   if (!running_) return try_next();
   const bool is_next = outage_ && outage_->claimed;
   begin_outage(why);
   if (!outage_ || upstream_) return;
+  outage_->reason = why;
   if (is_next) return try_next();
   fail_over();
 }
@@ -56,7 +57,10 @@ void publish_relay::on_verdict(cluster::origin_verdict verdict) {
   if (outage_->claimed && lives)  // the next owner, which has accepted nothing yet
     return end_client("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
   if (outage_->claimed) return try_next();
-  if (!lives) return fail_over();
+  if (!lives) {
+    outage_->reason = verdict == cluster::origin_verdict::dead ? "gone" : "restarted";
+    return fail_over();
+  }
   // A close is not a death. Before any media it was a refusal; in mid-session the same origin is asked once more.
   if (hub_.end() == 0)
     return refuse("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
@@ -93,6 +97,7 @@ void publish_relay::recovered() {
   const outage over = *std::exchange(outage_, std::nullopt);
   const auto took = std::chrono::duration<double>(shard_.loop.now() - over.since).count();
   failed_.clear();
+  client_.session_moved(to_.origin_id);
   shard_.failover_cells.failed_over(over.reason, took);
   shard_.log.info("failed_over", {{"session", client_.id()},
                                   {"stream", ask_.address.key.str()},
@@ -180,6 +185,7 @@ void publish_relay::switch_over(uint64_t at) {
   watch_.start(to_.origin_id);
   shard_.control.dial_ok(to_.origin_id);
   shard_.control.publish_started(ask_.address.key, to_.epoch);
+  client_.session_moved(to_.origin_id);
   upstream_->push_from(hub_, upstream_->numbered() ? 0 : at);
   shard_.log.info(
       "stream_moved",

@@ -13,6 +13,10 @@ constexpr int reads_per_turn = 8;
 // Backstop only: liveness is judged by answers (cluster/core), this ends what nobody judges.
 constexpr base::duration user_timeout = std::chrono::seconds(20);
 constexpr base::duration keepalive_idle = std::chrono::seconds(15);
+// A pull only reads: a connection that the other side has forgotten would stay quiet for ever. One that has been quiet
+// so long is pinged, and given up when even that brings nothing.
+constexpr base::duration quiet_max = std::chrono::seconds(2);
+constexpr base::duration answer_max = std::chrono::seconds(4);
 
 // Once media runs, servers also tell of things that end nothing (NetStream.Play.PublishNotify of nginx-rtmp,
 // UnpublishNotify of one that waits for its publisher): an end is an error, or a close.
@@ -37,6 +41,7 @@ upstream::upstream(runtime::loop& l, const upstream_config& config, upstream_met
       line_(std::move(line)),
       request_(std::move(request)),
       events_(&events),
+      plays_(request_.intent == rtmp::client_intent::play),
       asks_numbered_(servers::peer_note::from(request_.command_object).numbered),
       timer_(l, [this] { on_deadline(); }) {
   metrics_.connections.add(1);
@@ -156,6 +161,7 @@ void upstream::handle_events() {
       numbered_ = asks_numbered_ && servers::says_numbered(connected->information);
     } else if (std::holds_alternative<rtmp::client_started>(*event)) {
       started_ = true;
+      watch_quiet();
       events_->on_started();
     } else if (auto* status = std::get_if<rtmp::client_status>(&*event); status && ends_stream(*status)) {
       return end([s = std::move(*status)](upstream_events& e) { e.on_refused(s); });
@@ -225,7 +231,23 @@ void upstream::say_goodbye() {
   flush();
 }
 
+void upstream::watch_quiet() {
+  if (numbered_ && plays_) timer_.arm_at(session_->last_received() + quiet_max);
+}
+
 void upstream::on_deadline() {
+  if (started_ && numbered_ && plays_) {
+    const auto now = loop_.now();
+    if (reading_paused_ || session_->last_received() + quiet_max > now) {
+      pinged_at_ = base::never;
+      return timer_.arm_at(std::max(session_->last_received() + quiet_max, now + std::chrono::milliseconds(100)));
+    }
+    if (pinged_at_ == base::never) pinged_at_ = now;
+    if (now - pinged_at_ >= answer_max) return end([](upstream_events& e) { e.on_lost(true, "origin_silent"); });
+    session_->send_ping(now);
+    if (!blocked_) flush();
+    return timer_.arm_after(quiet_max);
+  }
   if (const auto ok = session_->on_timeout(loop_.now()); !ok)
     return end([started = started_, reason = ok.error().reason](upstream_events& e) { e.on_lost(started, reason); });
   if (!blocked_) flush();

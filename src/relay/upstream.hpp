@@ -98,6 +98,7 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   void flush();
   void half_close_if_done();
   void on_deadline();
+  void watch_quiet();
   void end(std::function<void(upstream_events&)> last_call);
 
   runtime::loop& loop_;
@@ -108,6 +109,7 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   const std::shared_ptr<origin_line> line_;  // may be null
   rtmp::client_request request_;
   upstream_events* events_;
+  const bool plays_;
   const bool asks_numbered_;
   base::endpoint remote_;
   std::unique_ptr<runtime::tcp_connector> connector_;
@@ -119,6 +121,7 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   bool started_ = false, blocked_ = false, ended_ = false;
   bool finishing_ = false, half_closed_ = false;
   bool numbered_ = false;
+  base::time_point pinged_at_ = base::never;  // of a pull that is quiet: the first ping without an answer
   bool reading_paused_ = false, read_waits_ = false, hangup_ = false;
   // Tells a callback on the stack whether `this` was destroyed by what it called.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

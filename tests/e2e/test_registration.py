@@ -195,19 +195,20 @@ def test_restarted_origin_voids_its_old_incarnation(world, tags):
 
 
 def test_origin_restarted_elsewhere(world, tags):
-    """Row 30: the same server id at another port, the old one dead: the new one takes over, and no publish fails."""
+    """Row 30: the same server id at another port, the old one dead: the new one takes over, and no publish fails or ends."""
     proxy = world.proxy(play_wait="500ms")
     first = world.origin([proxy], server_id="moving")
-    world.publisher(proxy.rtmp, name="s").put_all(tags[:30])
+    publisher = world.publisher(proxy.rtmp, name="s").put_all(tags[:30])
+    player = world.player(proxy.rtmp, name="s")
+    player.await_packet(compare.last_frame(tags[:30]))
     first.kill()
     second = world.origin([proxy], server_id="moving", wait=False)
     proxy.await_event("origin_added", origin=lambda o: o.endswith(f"-{second.pid}"))
     for number in range(5):
         Publisher(proxy.rtmp, "live", f"after{number}").put_all(tags[:5]).close()
-    publisher = world.publisher(proxy.rtmp, name="s")
-    player = world.player(proxy.rtmp, name="s")
-    publisher.put_all(tags)
+    publisher.put_all(tags[30:])
     player.await_packet(compare.last_frame(tags))
+    compare.assert_delivered(player.media(), tags, whole=True)
 
 
 def test_origin_that_stops_is_not_picked(world, tags):

@@ -6,7 +6,6 @@ import socket
 import pytest
 
 from lib import compare, net
-from lib.clients import Publisher
 from lib.process import children_of, command_line, exists
 from lib.rtmp import Closed, Refused
 from lib.sluice import ANY_PORTS
@@ -45,33 +44,22 @@ def test_media_port_opens_when_origins_are_there(world, tags):
     Publisher(cluster.rtmp, "live", "first").put_all(tags[:5]).close()
 
 
-def test_killed_origin_comes_back_and_so_does_the_stream(world, tags, clip):
-    """kill -9 of the origin that holds a stream: it is restarted and registers; the encoder reconnects and the stream is back."""
+def test_killed_origin_comes_back_and_nobody_noticed(world, tags):
+    """kill -9 of the origin that holds a stream: it is restarted and registers; encoder and viewer stay connected."""
     cluster = world.run(origins=2)
-    world.publisher(cluster.rtmp, name="cam").pace(tags, loops=20)
+    publisher = world.publisher(cluster.rtmp, name="cam").put_all(tags[:60])
     start = cluster.await_event("session_start", role="origin", kind="publish")
     player = world.player(cluster.rtmp, name="cam")
-    player.await_media(20)
+    player.await_packet(compare.last_frame(tags[:60]))
     mark = len(cluster.events)
     os.kill(start["pid"], signal.SIGKILL)
     cluster.await_event("child_restarts", since=mark, role="run")
     again = cluster.await_event("ready", since=mark, role="origin")
     assert again["pid"] != start["pid"]
     cluster.await_event("origin_added", since=mark, role="proxy", origin=lambda o: o.endswith(f"-{again['pid']}"))
-
-    def published():
-        try:
-            return world.publisher(cluster.rtmp, name="cam")
-        except (Refused, Closed, OSError):
-            return None
-    publisher = poll(published, what="publish after the origin's death", every=0.1)
-    publisher.put_all(tags)
-    compare.await_payload(player, compare.last_frame(tags))  # the viewer who was there has waited
-    again = world.player(cluster.rtmp, name="cam")
-    compare.await_payload(again, compare.last_frame(tags))  # its time goes on for the viewer who stayed
-    digests = [p.digest for p in compare.frames(again.media())]
-    assert digests == [p.digest for p in compare.frames(tags)][-len(digests):]
-    assert len(digests) > 50
+    publisher.put_all(tags[60:])
+    player.await_packet(compare.last_frame(tags))
+    compare.assert_delivered(player.media(), tags, whole=True)
 
 
 def test_streams_of_other_origins_do_not_notice(world, tags):

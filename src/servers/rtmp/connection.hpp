@@ -57,6 +57,8 @@ class connection final : public runtime::io_handler, public media::reader_owner 
 
   /// Logs the start of a publish or play. `origin` may be empty.
   void session_started(std::string_view kind, std::string_view stream, std::string_view origin);
+  /// The session goes on at another origin.
+  void session_moved(std::string_view origin) { origin_ = origin; }
   bool session_running() const { return !kind_.empty(); }
   /// Logs its end; the connection may start another one.
   void session_ended(std::string_view reason);

@@ -57,6 +57,9 @@ TEST(CommandLine, ProxyDefaultsAreThoseOfTheSrsProxy) {
   EXPECT_EQ(asked.proxy.srt.at.port, 20080);
   EXPECT_EQ(asked.proxy.system_api.at.port, 12025);
   EXPECT_EQ(asked.proxy.origin_ttl, 300s);
+  EXPECT_EQ(asked.proxy.recover_wait, 30s);
+  EXPECT_EQ(asked.proxy.origin_suspect_after, 1s);
+  EXPECT_EQ(asked.proxy.origin_dead_after, 2s);
   EXPECT_EQ(asked.proxy.grace_quit, 20s);
   EXPECT_EQ(asked.proxy.force_quit, 30s);
   EXPECT_FALSE(asked.proxy.auth.enabled);
@@ -164,6 +167,8 @@ TEST(CommandLine, WhatIsWrongIsNamedAndExitsOne) {
       {{"proxy", "--http-api-auth-enabled", "on"},
        {},
        {"PROXY_HTTP_API_AUTH_TYPE", "bearer", "PROXY_HTTP_API_AUTH_TOKEN"}},
+      {{"proxy", "--origin-dead-after", "500ms"}, {}, {"PROXY_ORIGIN_DEAD_AFTER", "PROXY_ORIGIN_SUSPECT_AFTER"}},
+      {{"proxy", "--origin-suspect-after", "1ms"}, {}, {"PROXY_ORIGIN_SUSPECT_AFTER", "200ms"}},
       {{"proxy", "--trusted-networks", "10.0.0.0/99"}, {}, {"PROXY_TRUSTED_NETWORKS", "10.0.0.0/99", "10.0.0.0/8"}},
       {{"proxy", "--message-bytes-max", "1GiB"}, {}, {"PROXY_MESSAGE_BYTES_MAX", "1GiB", "16777215"}},
       {{"origin", "--register", "10.0.0.1:12025"}, {}, {"SLUICE_ORIGIN_REGISTER", "http://"}},

@@ -49,6 +49,30 @@ TEST(metrics, sums_over_parts) {
   EXPECT_EQ(metrics::render({}), "");
 }
 
+TEST(metrics, histograms_count_below_each_bound_and_are_summed) {
+  static constexpr double bounds_s[] = {0.1, 1, 30};
+  metrics first, second;
+  auto& a = first.histogram("took_seconds", "how long", bounds_s);
+  EXPECT_EQ(&first.histogram("took_seconds", "how long", bounds_s), &a);
+  auto& b = second.histogram("took_seconds", "how long", bounds_s);
+  a.observe(0.05);
+  a.observe(0.1);  // a bound belongs to its bucket
+  a.observe(2);
+  b.observe(0.5);
+  b.observe(100);
+  second.counter("a", "h").add();
+  const metrics* const parts[] = {&first, &second};
+  EXPECT_EQ(metrics::render(parts),
+            "# HELP a h\n# TYPE a counter\na 1\n"
+            "# HELP took_seconds how long\n# TYPE took_seconds histogram\n"
+            "took_seconds_bucket{le=\"0.1\"} 2\n"
+            "took_seconds_bucket{le=\"1\"} 3\n"
+            "took_seconds_bucket{le=\"30\"} 4\n"
+            "took_seconds_bucket{le=\"+Inf\"} 5\n"
+            "took_seconds_sum 102.65\n"
+            "took_seconds_count 5\n");
+}
+
 TEST(metrics, escapes_label_values) {
   metrics m;
   m.counter("a", "h", {{"k", "q\"b\\n\nx{}"}}).add();

@@ -120,6 +120,13 @@ class probe_test : public servers::test::origin_test {
     return outcome ? outcome->answer : probe_answer::silent;
   }
 
+  /// Until the link to it is made.
+  void link_up(const puppet_origin& o) {
+    EXPECT_EQ(ask_for_answer(probe_kind::rtmp_ping, {o.at()}), probe_answer::ok);
+    run_until(loop, [&] { return o.connects == o.accepted; });
+    servers::test::run_turns(loop);
+  }
+
   std::vector<std::string> broken;
   origin_lines lines;
   control_links links{loop, lines, [this](const std::string& id) { broken.push_back(id); }};
@@ -209,7 +216,7 @@ TEST_F(probe_test, an_origin_that_does_not_trust_us_is_asked_by_handshakes) {
 
 TEST_F(probe_test, a_stopped_origin_is_silent_and_its_late_answer_is_heard) {
   puppet_origin o(loop);
-  EXPECT_EQ(ask_for_answer(ping, {o.at()}), probe_answer::ok);
+  link_up(o);
   o.reads = false;
   EXPECT_EQ(ask_for_answer(ping, {o.at()}, milliseconds(30)), probe_answer::silent);
   EXPECT_EQ(ask_for_answer(ping, {o.at()}, milliseconds(30)), probe_answer::silent);
@@ -223,8 +230,7 @@ TEST_F(probe_test, a_stopped_origin_is_silent_and_its_late_answer_is_heard) {
 
 TEST_F(probe_test, the_break_of_an_idle_link_is_told_once) {
   puppet_origin o(loop);
-  EXPECT_EQ(ask_for_answer(ping, {o.at()}), probe_answer::ok);
-  EXPECT_EQ(ask_for_answer(ping, {o.at()}), probe_answer::ok);
+  link_up(o);
   o.hang_up();
   EXPECT_TRUE(run_until(loop, [&] { return !broken.empty(); }));
   EXPECT_EQ(broken, std::vector<std::string>{"o"});
@@ -235,9 +241,8 @@ TEST_F(probe_test, the_break_of_an_idle_link_is_told_once) {
 
 TEST_F(probe_test, a_link_that_breaks_under_a_ping_is_dialled_again) {
   puppet_origin o(loop);
-  EXPECT_EQ(ask_for_answer(ping, {o.at()}), probe_answer::ok);
-  EXPECT_EQ(ask_for_answer(ping, {o.at()}), probe_answer::ok);
   for (const bool lives : {true, false}) {
+    link_up(o);
     o.reads = false;
     std::optional<probe_answer> answer;
     links.ping({"o", ping, {o.at()}, std::chrono::seconds(5)}, [&](const probe_outcome& p) { answer = p.answer; });

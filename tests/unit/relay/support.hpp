@@ -163,6 +163,8 @@ class proxy_test : public ::testing::Test {
     cluster.proxy_id = "p1";
     cluster.seed = 7;
     cluster.claim_wait = milliseconds(500);
+    // Sessions at the origins are counted: no control connections among them.
+    cluster.ping_interval = cluster.suspect_after = cluster.dead_after = std::chrono::hours(1);
   }
   ~proxy_test() override {
     clients_.clear();

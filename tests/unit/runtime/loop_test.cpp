@@ -1,5 +1,6 @@
 #include "runtime/loop.hpp"
 
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -353,6 +354,45 @@ TEST_F(readiness, deferred_tasks_run_once_for_many_events) {
   run();
   EXPECT_EQ(flushes, (std::vector<size_t>{10}));
   for (size_t i = 0; i < events.size(); ++i) loop_.unwatch(events[i].fd(), *handlers[i]);
+}
+
+class wake_ups : public loop_test, public ::testing::WithParamInterface<bool> {};
+INSTANTIATE_TEST_SUITE_P(with_and_without_asio, wake_ups, ::testing::Bool());
+
+TEST_P(wake_ups, are_told_before_what_woke_the_loop_with_the_time_fresh) {
+  if (GetParam()) loop_.context();
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
+  std::vector<std::string> seen;
+  base::time_point told_at{};
+  loop_.on_wake([&] {
+    if (seen.empty() || seen.back() != "woke") seen.emplace_back("woke");
+    told_at = loop_.now();
+  });
+  io_function reader([&](io_ready) {
+    char byte;
+    if (::read(ends[0], &byte, 1) != 1) return;
+    seen.emplace_back("read");
+    EXPECT_EQ(told_at, loop_.now());
+    EXPECT_LE(loop::monotonic_now() - told_at, std::chrono::seconds(1));
+  });
+  ASSERT_TRUE(loop_.watch(ends[0], reader));
+  timer writes(loop_, [&] {
+    seen.emplace_back("timer");
+    EXPECT_EQ(::write(ends[1], "x", 1), 1);
+  });
+  timer ends_it(loop_, [&] { loop_.stop(); });
+  writes.arm_after(std::chrono::milliseconds(5));
+  ends_it.arm_after(std::chrono::milliseconds(40));
+  run();
+  loop_.unwatch(ends[0], reader);
+  ::close(ends[0]);
+  ::close(ends[1]);
+  EXPECT_EQ(seen, (std::vector<std::string>{"woke", "timer", "woke", "read", "woke"}));
+  seen.clear();
+  loop_.on_wake({});
+  run_posted();
+  EXPECT_TRUE(seen.empty());
 }
 
 TEST_F(readiness, of_what_the_kernel_cannot_watch_is_refused) {

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "unit/servers/support.hpp"
 
 // The orderly stop of an origin's server.
@@ -51,6 +53,34 @@ TEST_F(drain, ends_clients_that_do_nothing_yet) {
   origin().server.drain("shutdown", false);
   run_until(loop, [&] { return idle.ended; });
   until_empty();
+}
+
+TEST_F(drain, asks_those_to_reconnect_who_said_that_they_can) {
+  auto able = ask_for(rtmp::client_intent::publish, "a");
+  able.command_object = amf0::object{{"capsEx", 1}};
+  auto& first = client(able);
+  auto& second = publisher("b");
+  auto& third = player("a");
+  run_until(loop, [&] { return first.started && third.started; });
+  EXPECT_EQ(origin().server.request_reconnect("going away"), 1u);
+  run_until(loop, [&] { return !first.codes.empty(); });
+  EXPECT_EQ(first.codes, std::vector<std::string>{"NetConnection.Connect.ReconnectRequest"});
+  run_turns(loop);
+  EXPECT_TRUE(second.codes.empty() && third.codes.empty());
+  EXPECT_FALSE(first.ended || second.ended || third.ended) << "they go when they want";
+}
+
+TEST_F(drain, sessions_are_those_that_publish_or_play) {
+  publisher("a");
+  player("a");
+  player("b");
+  client(ask_for(rtmp::client_intent::control, {}));
+  run_until(loop, [&] { return origin().server.sessions() == 4; });
+  std::multiset<std::string> seen;
+  origin().server.for_each_session(
+      [&](std::string_view kind, const std::string& stream) { seen.insert(std::string(kind) + " " + stream); });
+  EXPECT_EQ(seen, (std::multiset<std::string>{"play __defaultVhost__/live/a", "play __defaultVhost__/live/b",
+                                              "publish __defaultVhost__/live/a"}));
 }
 
 }  // namespace

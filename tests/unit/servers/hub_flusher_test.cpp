@@ -87,6 +87,27 @@ TEST_F(hub_flusher_test, each_hub_is_merged_by_itself) {
   EXPECT_EQ(v.frames, 3);
 }
 
+TEST_F(hub_flusher_test, suspended_it_shows_nothing_until_it_goes_on) {
+  for (const auto merge : {base::duration::zero(), base::duration(milliseconds(1))}) {
+    hub_flusher flusher(loop, merge);
+    media::hub h(limits, flusher);
+    watcher w(h);
+    append(h, 2);
+    run_until(loop, [&] { return w.frames == 2; });
+    append(h, 3);  // waits for its flush, and is suspended first
+    flusher.suspend(true);
+    append(h, 4);
+    const auto until = loop.refresh() + milliseconds(10);
+    run_until(loop, [&] { return runtime::loop::monotonic_now() >= until; });
+    EXPECT_EQ(w.frames, 2);
+    flusher.suspend(false);
+    run_until(loop, [&] { return w.frames == 9; });
+    append(h);
+    run_until(loop, [&] { return w.frames == 10; });
+    flusher.forget(h);
+  }
+}
+
 TEST_F(hub_flusher_test, a_forgotten_hub_is_not_touched) {
   for (const auto merge : {milliseconds(0), milliseconds(5)}) {
     hub_flusher flusher(loop, merge);
