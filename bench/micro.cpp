@@ -30,7 +30,7 @@ const std::vector<uint8_t>& encoder_bytes() {
     bench::append_message(out, 2, bench::set_chunk_size, 0, 0, std::vector<uint8_t>{0, 0, 16, 0}, 128);
     const std::vector<uint8_t> preamble = shape.preamble(1);
     out.insert(out.end(), preamble.begin(), preamble.end());
-    while (bench::stream_shape::due_ns(at) < 10'000'000'000) {
+    while (shape.due_ns(at) < 10'000'000'000) {
       const bench::bytes next = shape.next(at, 0);
       out.insert(out.end(), next.begin(), next.end());
     }
@@ -227,7 +227,7 @@ void ingest_path(benchmark::State& state) {
   const std::vector<uint8_t> preamble = shape.preamble(1);
   start.insert(start.end(), preamble.begin(), preamble.end());
   const auto feed = [&](stream& s) {
-    s.now = base::time_point(std::chrono::nanoseconds(bench::stream_shape::due_ns(s.at)));
+    s.now = base::time_point(std::chrono::nanoseconds(shape.due_ns(s.at)));
     if (!s.reader.receive(shape.next(s.at, 0), s)) state.SkipWithError("refused");
     s.hub.flush();
   };

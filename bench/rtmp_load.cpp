@@ -30,9 +30,10 @@ options
   -t, --start-timeout S  until the ready line is printed anyway; setup: until a visit has failed (20)
   -b, --rcvbuf BYTES     SO_RCVBUF
       --sleepy           publish: after one second of stream only one audio frame a second
+      --light            publish: 2.5 small pictures a second, no sound
       --stall            play: stop reading after the first picture
       --drain            play: throw bytes away uncounted by message after the first picture (no latency)
-stdin: "mark" prints the counters, "reset" clears the latency samples, "stop" ends. stdout: JSON, one object a line.
+stdin: "mark" prints the counters, "reset" clears the samples, "stop" ends. stdout: JSON, one object a line.
 )";
 
 int fail(const char* what) {
@@ -50,20 +51,13 @@ int main(int argc, char** argv) try {
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
 
-  enum { sleepy = 1000, stall, drain };
-  const option known[] = {{"connections", 1, nullptr, 'n'},
-                          {"streams", 1, nullptr, 'm'},
-                          {"first", 1, nullptr, 'f'},
-                          {"concurrency", 1, nullptr, 'c'},
-                          {"repeat", 1, nullptr, 'r'},
-                          {"duration", 1, nullptr, 'd'},
-                          {"start-timeout", 1, nullptr, 't'},
-                          {"rcvbuf", 1, nullptr, 'b'},
-                          {"sleepy", 0, nullptr, sleepy},
-                          {"stall", 0, nullptr, stall},
-                          {"drain", 0, nullptr, drain},
-                          {"help", 0, nullptr, 'h'},
-                          {nullptr, 0, nullptr, 0}};
+  enum { sleepy = 1000, stall, drain, light };
+  const option known[] = {
+      {"connections", 1, nullptr, 'n'},   {"streams", 1, nullptr, 'm'}, {"first", 1, nullptr, 'f'},
+      {"concurrency", 1, nullptr, 'c'},   {"repeat", 1, nullptr, 'r'},  {"duration", 1, nullptr, 'd'},
+      {"start-timeout", 1, nullptr, 't'}, {"rcvbuf", 1, nullptr, 'b'},  {"sleepy", 0, nullptr, sleepy},
+      {"stall", 0, nullptr, stall},       {"drain", 0, nullptr, drain}, {"light", 0, nullptr, light},
+      {"help", 0, nullptr, 'h'},          {nullptr, 0, nullptr, 0}};
   load_options o;
   for (int c; (c = getopt_long(argc, argv, "n:m:f:c:r:d:t:b:h", known, nullptr)) != -1;) {
     switch (c) {
@@ -93,6 +87,9 @@ int main(int argc, char** argv) try {
         break;
       case sleepy:
         o.sleepy = true;
+        break;
+      case light:
+        o.light = true;
         break;
       case stall:
         o.stall = true;

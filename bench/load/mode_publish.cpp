@@ -41,7 +41,7 @@ class publisher final : public member {
 
   /// A sleepy publisher sends one second of the stream, then one audio frame a second.
   bool asleep() const { return all_.options().sleepy && at_.video >= 25; }
-  int64_t next_due() const { return asleep() ? sleepy_due_ : start_ + stream_shape::due_ns(at_); }
+  int64_t next_due() const { return asleep() ? sleepy_due_ : start_ + shape_.due_ns(at_); }
 
   void write(bytes data) {
     all_.total_bytes += data.size();
@@ -61,7 +61,7 @@ class publisher final : public member {
 
 int run_publish(const load_options& options) {
   event_loop loop;
-  stream_shape shape;
+  stream_shape shape(options.light ? weight::light : weight::obs);
   population all(loop, options);
   for (int i = 0; i < options.connections; ++i) all.add(std::make_unique<publisher>(loop, all, shape, i));
   all.start();

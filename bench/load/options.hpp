@@ -19,6 +19,7 @@ struct load_options {
   double start_timeout_s = 20;
   int receive_buffer = 0;
   bool sleepy = false;
+  bool light = false;
   bool stall = false;
   bool drain = false;
   bool await_frame = true;

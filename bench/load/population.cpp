@@ -75,7 +75,7 @@ void population::on_io(uint32_t) {
     const std::string line = input_.substr(0, end);
     input_.erase(0, end + 1);
     if (line == "mark") print("mark");
-    if (line == "reset") latency.clear();
+    if (line == "reset") reset();
     if (line == "stop") {
       print("final");
       return loop_.stop();
@@ -83,7 +83,15 @@ void population::on_io(uint32_t) {
   }
 }
 
+void population::reset() {
+  latency.clear();
+  for (auto& m : members_) m->on_reset(now_ns());
+}
+
 void population::print(const char* event) {
+  pauses.clear();
+  quiet = 0;
+  for (auto& m : members_) m->on_mark(now_ns());
   json_line line(event);
   line.field("t", static_cast<double>(now_ns() - started_at_) / 1e9).field("connections", uint64_t{members_.size()});
   line.field("up", uint64_t{up_}).field("failed", uint64_t{failed_}).field("lost", uint64_t{lost_});
@@ -91,6 +99,9 @@ void population::print(const char* event) {
   for (const auto& [why, count] : losses_) line.field("loss: " + why, count);
   first_frame.write(line, "first_frame");
   latency.write(line, "latency");
+  line.field("messages_lost", messages_lost).field("messages_again", messages_again);
+  line.field("quiet_max_ms", static_cast<double>(quiet) / 1e6);
+  pauses.write(line, "pause");
   line.print();
 }
 

@@ -18,6 +18,10 @@ class member : public rtmp_client {
   member(event_loop& loop, role r, population& all, int index) : rtmp_client(loop, r), all_(all), index_(index) {}
   /// Whether it counts as up (what that means depends on the mode).
   bool up() const { return up_; }
+  /// The counters are about to be printed: add to the population's samples.
+  virtual void on_mark(int64_t now) {}
+  /// Samples begin anew.
+  virtual void on_reset(int64_t now) {}
 
  protected:
   void on_lost(const char* why) override;
@@ -30,7 +34,7 @@ class member : public rtmp_client {
 };
 
 /// Brings a number of clients up, at most `concurrency` at a time, and answers lines on stdin: `mark` prints the
-/// counters, `reset` clears the latency samples, `stop` (or the end of stdin) prints them a last time and ends. When
+/// counters, `reset` clears the samples, `stop` (or the end of stdin) prints them a last time and ends. When
 /// all are up or lost it prints
 /// {"event":"ready"}.
 class population : public handler {
@@ -45,12 +49,16 @@ class population : public handler {
 
   const load_options& options() const { return options_; }
   uint64_t total_bytes = 0, total_messages = 0;
+  uint64_t messages_lost = 0, messages_again = 0;  ///< by the numbers that publishers write
   samples latency, first_frame;
+  samples pauses;     ///< the longest of each member since the last reset
+  int64_t quiet = 0;  ///< ns since the last message, of the member that has waited longest
 
  private:
   void on_io(uint32_t events) override;
   void on_timer(int64_t now) override;
   void open_more();
+  void reset();
   void print(const char* event);
   void check_ready();
 

@@ -32,38 +32,38 @@ class World:
 
     # -- processes -----------------------------------------------------------------------------------------------
 
-    def _own(self, process):
+    def own(self, process):
         self.processes.append(process)
         return process
 
     def start(self, arguments, name=None, **options):
         """Any program."""
-        return self._own(Process(arguments, name or os.path.basename(str(arguments[0])), **options))
+        return self.own(Process(arguments, name or os.path.basename(str(arguments[0])), **options))
 
     def run(self, origins=2, **options):
         """`sluice run`, ready."""
-        return self._own(Cluster(self.folder, origins=origins, **options)).ready()
+        return self.own(Cluster(self.folder, origins=origins, **options)).ready()
 
     def proxy(self, env=None, setup=None, ports=None, **options):
         """`sluice proxy`, ready."""
-        return self._own(Server("proxy", [*(ports or ANY_PORTS), *flags(options)], self.folder, env, setup)).ready()
+        return self.own(Server("proxy", [*(ports or ANY_PORTS), *flags(options)], self.folder, env, setup)).ready()
 
     def origin(self, proxies=(), server_id="o1", env=None, setup=None, rtmp="127.0.0.1:0", wait=True, **options):
         """`sluice origin`, ready and (by default) registered with `proxies`."""
         arguments = ["--rtmp", rtmp, "--api", "127.0.0.1:0", "--server-id", server_id, *flags(options)]
         for proxy in proxies:
             arguments += ["--register", f"http://{proxy.api}/api/v1/srs/register"]
-        origin = self._own(Server("origin", arguments, self.folder, env, setup, name=server_id)).ready()
+        origin = self.own(Server("origin", arguments, self.folder, env, setup, name=server_id)).ready()
         for proxy in proxies if wait else ():
             proxy.await_event("origin_added", origin=lambda o: o.startswith(server_id + "-"))
         return origin
 
     def sluice(self, *arguments, **options):
         """The bare program, with arguments as given."""
-        return self._own(Process([BINARY, *arguments], "sluice", cwd=self.folder, **options))
+        return self.own(Process([BINARY, *arguments], "sluice", cwd=self.folder, **options))
 
     def nginx(self, hook=None, port=None):
-        return self._own(Nginx(os.path.join(self.folder, f"nginx{len(self.processes)}"), hook, port))
+        return self.own(Nginx(os.path.join(self.folder, f"nginx{len(self.processes)}"), hook, port))
 
     def ffmpeg(self, *arguments):
         return self.start(["ffmpeg", "-hide_banner", "-loglevel", "warning", "-nostdin", *arguments], "ffmpeg")
@@ -73,18 +73,18 @@ class World:
 
     # -- connections ---------------------------------------------------------------------------------------------
 
-    def _hold(self, connection):
+    def hold(self, connection):
         self._connections.append(connection)
         return connection
 
     def connection(self, address, **options):
-        return self._hold(Connection(address, **options))
+        return self.hold(Connection(address, **options))
 
     def player(self, address, app="live", name="s", **options):
-        return self._hold(Player(address, app, name, **options))
+        return self.hold(Player(address, app, name, **options))
 
     def publisher(self, address, app="live", name="s", **options):
-        return self._hold(Publisher(address, app, name, **options))
+        return self.hold(Publisher(address, app, name, **options))
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -156,6 +156,8 @@ def tags(clip):
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
+    if report.when == "call":
+        item.passed = report.passed
     if report.failed:
         for world in _worlds:
             report.sections.append((f"processes in {world.folder}", world.report()))

@@ -22,7 +22,7 @@ def _die_with_parent():
 class Process:
     """One child. Its stdout and stderr are collected as lines; lines that are JSON objects are `events`."""
 
-    def __init__(self, arguments, name, env=None, cwd=None, setup=None):
+    def __init__(self, arguments, name, env=None, cwd=None, setup=None, stdin=subprocess.DEVNULL):
         self.name = name
         self.arguments = [str(a) for a in arguments]
         self.lines = []
@@ -38,7 +38,7 @@ class Process:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PROXY_", "SLUICE_"))}
         environment.setdefault("ASAN_OPTIONS", "quarantine_size_mb=8")
         environment.update(env or {})
-        self._child = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        self._child = subprocess.Popen(self.arguments, stdin=stdin, stdout=subprocess.PIPE,
                                        stderr=subprocess.PIPE, env=environment, cwd=cwd, preexec_fn=prepare)
         self.started = time.monotonic()
         for pipe in (self._child.stdout, self._child.stderr):
@@ -121,6 +121,11 @@ class Process:
         """Its exit code, once it ended and everything it wrote was read."""
         self.signal.wait(lambda: not self.alive and self._open_pipes == 0, timeout, f"end of {self.name}", self.tail)
         return self.returncode
+
+    def say(self, line):
+        """A line to its stdin (started with stdin=subprocess.PIPE)."""
+        self._child.stdin.write(line.encode() + b"\n")
+        self._child.stdin.flush()
 
     # -- stopping ------------------------------------------------------------------------------------------------
 

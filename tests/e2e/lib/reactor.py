@@ -1,7 +1,10 @@
-"""One thread that reads all the background connections of the test process."""
+"""One thread that reads all the background connections of the test process, and keeps their timers."""
+import heapq
+import itertools
 import os
 import selectors
 import threading
+import time
 
 
 class Reactor:
@@ -11,6 +14,8 @@ class Reactor:
         os.set_blocking(self._wake_read, False)
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
         self._tasks = []
+        self._timers = []  # a heap of (when, number, callback)
+        self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -21,16 +26,29 @@ class Reactor:
 
     def remove(self, sock):
         """No call for `sock` is under way or comes any more when this returns."""
+        self.call(lambda: self._forget(sock))
+
+    def call(self, task):
+        """Runs `task()` on this thread, between two events, and waits for its end."""
         if threading.current_thread() is self._thread:
-            self._forget(sock)
+            task()
             return
         done = threading.Event()
 
-        def task():
-            self._forget(sock)
-            done.set()
-        self._post(task)
+        def work():
+            try:
+                task()
+            finally:
+                done.set()
+        self._post(work)
         done.wait()
+
+    def at(self, when, callback):
+        """Calls `callback()` on this thread at `when` (time.monotonic()), or soon after. Cannot be cancelled."""
+        if threading.current_thread() is self._thread:
+            heapq.heappush(self._timers, (when, next(self._numbers), callback))
+        else:
+            self._post(lambda: heapq.heappush(self._timers, (when, next(self._numbers), callback)))
 
     def _forget(self, sock):
         try:
@@ -45,7 +63,8 @@ class Reactor:
 
     def _run(self):
         while True:
-            for key, _ in self._selector.select():
+            pause = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+            for key, _ in self._selector.select(pause):
                 if key.data is None:
                     try:
                         os.read(self._wake_read, 4096)
@@ -57,6 +76,8 @@ class Reactor:
                 tasks, self._tasks = self._tasks, []
             for task in tasks:
                 task()
+            while self._timers and self._timers[0][0] <= time.monotonic():
+                heapq.heappop(self._timers)[2]()
 
 
 REACTOR = Reactor()

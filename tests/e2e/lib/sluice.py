@@ -136,6 +136,22 @@ def alive_origins(api):
     return metrics(api).total("sluice_origins", state="alive")
 
 
+def cluster_state(api, token=None):
+    """GET /api/v1/sluice/cluster; "origins" and "streams" keyed by server id and by name."""
+    answer = get(api, "/api/v1/sluice/cluster?count=10000", headers={"Authorization": f"Bearer {token}"} if token else {})
+    assert answer.status_code == 200, answer.text
+    state = answer.json()
+    state["origins"] = {o["server"]: o for o in state["origins"]}
+    state["streams"] = {s["name"]: s for s in state["streams"]}
+    return state
+
+
+def drain(api, server_id, on=True):
+    """POST or DELETE of an origin's drain; the answer."""
+    call = requests.post if on else requests.delete
+    return call(f"http://{api}/api/v1/sluice/origins/{server_id}/drain", timeout=10)
+
+
 def registration(port, server="o1", ip=net.LOOPBACK, service="s1", pid="1", **more):
     """The body of a register call, as a stock origin sends it."""
     body = {"device_id": server, "ip": ip, "server": server, "service": service, "pid": pid, "rtmp": [str(port)]}
