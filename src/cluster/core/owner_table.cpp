@@ -92,6 +92,7 @@ void owner_table::claim(uint64_t request_id, const stream_key& key, claim_reques
   r.session = std::move(wanted.session);
   r.exclude = std::move(wanted.exclude);
   r.fail_over = wanted.fail_over;
+  r.refused = wanted.refused;
   r.cold_until = std::min(cold_until_, at.now + config_.claim_wait / 2);
   if (r.fail_over) ++s->failing;
   drop_proven(r.exclude);
@@ -152,10 +153,8 @@ void owner_table::store_replied(store_reply reply, moment at) {
     renewed(op.key, op.of, reply, at);
     return;
   }
-  if (op.kind == op_kind::move) {
-    move_replied(op, reply, at);
-    return;
-  }
+  if (op.kind == op_kind::move) return move_replied(op, reply, at);
+  if (op.kind == op_kind::reassert) return reasserted(op, reply, at);
   if (op.kind == op_kind::drop) return;
   stream& s = streams_.at(op.key);  // a step under way keeps its stream
   s.op = 0;
@@ -226,6 +225,7 @@ base::time_point owner_table::deadline_of(const stream& s) const {
   if (!s.finds.empty()) next = std::min(next, s.finds.begin()->first);
   if (!s.pending.empty()) next = std::min(next, s.pending.front().until);
   if (s.moving) next = std::min(next, s.moving->until);
+  if (s.committing) next = std::min(next, s.committing->retry_at);
   next = std::min(next, s.move_at);
   if (s.op == 0 && !s.finds.empty()) next = std::min(next, std::max(s.owner_until, s.miss_until));
   // What the store said is kept for its own time only if nothing else keeps the stream.
