@@ -32,7 +32,7 @@ unit threads e2e:
 
 soak:
 	@scripts/install-deps.sh build test
-	@scripts/build.sh release sluice
+	@scripts/build.sh release sluice rtmp_load
 	/usr/bin/python3 -m pytest tests/e2e -q -m soak $(ARGS)
 
 bench:

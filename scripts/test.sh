@@ -29,7 +29,7 @@ step_threads() {
 }
 
 step_e2e() {
-  scripts/build.sh release sluice &&
+  scripts/build.sh release sluice rtmp_load &&
     /usr/bin/python3 -m pytest tests/e2e -q --junitxml=build/e2e.xml || return 1  # 5, "no tests", is a failure too
   # A test that was left out has not passed: install-deps.sh brings all that they need.
   grep -q 'skipped="0"' build/e2e.xml || { echo "end-to-end tests were skipped, see above"; return 1; }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "servers/rtmp/capabilities.hpp"
+
 namespace sluice::relay {
 namespace {
 
@@ -150,7 +152,11 @@ void pull_feed::note_gap(uint64_t messages) {
   shard_.control.note(key_, {0, "gap", to_.origin_id, to_.epoch, messages > 0 ? std::to_string(messages) : ""});
 }
 
-void pull_feed::on_refused(const rtmp::client_status& status) { give_up(status.code, status.description); }
+void pull_feed::on_refused(const rtmp::client_status& status) {
+  if (status.code != servers::shutdown_code) return give_up(status.code, status.description);
+  shard_.control.dial_failed(to_.origin_id);
+  retry("shutdown", retry_delay);
+}
 
 void pull_feed::on_undialled(const base::error& e) {
   if (e.reason == "no_descriptors") return give_up("NetStream.Play.Failed", e.text);

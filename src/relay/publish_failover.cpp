@@ -63,6 +63,16 @@ void publish_relay::on_verdict(cluster::origin_verdict verdict) {
   dial();
 }
 
+/// The origin says that it stops: no need to ask whether it lives, and no use in asking it again.
+void publish_relay::on_shutdown() {
+  upstream_.reset();
+  shard_.control.dial_failed(to_.origin_id);
+  if (!running_) return try_next();
+  begin_outage("shutdown");
+  failed_.push_back(to_.origin_id);
+  fail_over();
+}
+
 void publish_relay::fail_over() {
   ++steps_;
   watch_.stop();
@@ -90,6 +100,7 @@ void publish_relay::recovered() {
   const outage over = *std::exchange(outage_, std::nullopt);
   const auto took = std::chrono::duration<double>(shard_.loop.now() - over.since).count();
   failed_.clear();
+  if (to_.origin_id != over.origin) closed_alive_at_ = base::time_point::min();  // that was of another origin
   client_.session_moved(to_.origin_id);
   shard_.failover_cells.failed_over(over.reason, took);
   shard_.log.info("failed_over", {{"session", client_.id()},
@@ -118,10 +129,10 @@ void publish_relay::replay() {
 }
 
 void publish_relay::refused_in_outage(const rtmp::client_status& status) {
+  if (status.code == servers::at_capacity_code || status.code == servers::shutdown_code) return try_next();
+  if (status.code == servers::stale_epoch_code) return claim_anew();
   watch_.stop();
   upstream_.reset();
-  if (status.code == servers::at_capacity_code) return try_next();
-  if (status.code == servers::stale_epoch_code) return claim_later();
   // As if the client had asked now: somebody else publishes the stream, or his token is not good any more.
   end_client(status.code, "origin_refused", status.description);
 }

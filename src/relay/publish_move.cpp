@@ -3,7 +3,9 @@
 namespace sluice::relay {
 namespace {
 constexpr base::duration parting_time_max = std::chrono::seconds(5);
-}
+// SRS says Publish.Start before it checks, and refuses by a bare close: so long it may take.
+constexpr base::duration second_thoughts = std::chrono::milliseconds(500);
+}  // namespace
 
 publish_move::publish_move(shard_context& shard, const cluster::action::move& what, rtmp::client_request request,
                            move_events& to)
@@ -11,7 +13,13 @@ publish_move::publish_move(shard_context& shard, const cluster::action::move& wh
       what_(what),
       events_(to),
       upstream_(std::make_unique<upstream>(shard.loop, shard.config.upstream, shard.upstream_cells, what.to.rtmp,
-                                           shard.control.line_of(what.to.origin_id), std::move(request), *this)) {}
+                                           shard.control.line_of(what.to.origin_id), std::move(request), *this)),
+      settled_(shard.loop, [this] { events_.on_move_accepted(); }) {}
+
+void publish_move::on_started() {
+  if (upstream_->numbered()) return events_.on_move_accepted();
+  settled_.arm_after(second_thoughts);
+}
 
 void publish_move::on_refused(const rtmp::client_status& status) {
   events_.on_move_refused(status.description.empty() ? status.code : status.description);

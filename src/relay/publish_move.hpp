@@ -32,7 +32,7 @@ class publish_move final : public upstream_events {
   }
 
  private:
-  void on_started() override { events_.on_move_accepted(); }
+  void on_started() override;
   void on_media(rtmp::message) override {}
   void on_refused(const rtmp::client_status& status) override;
   void on_lost(bool started, std::string_view reason) override { events_.on_move_refused(reason); }
@@ -42,6 +42,7 @@ class publish_move final : public upstream_events {
   const cluster::action::move what_;
   move_events& events_;
   std::unique_ptr<upstream> upstream_;
+  runtime::timer settled_;
 };
 
 /// Keeps the old owner's connection until it has taken what was meant for it, for a few seconds at most; then tells the

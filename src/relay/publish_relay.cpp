@@ -68,6 +68,7 @@ void publish_relay::claim() {
   cluster::claim_request request;
   request.session = ask_.session;
   request.exclude = failed_;
+  request.stale = std::exchange(stale_, {});
   if (outage_) {
     request.fail_over = true;
     request.deadline = outage_->since + shard_.config.recover_wait;
@@ -102,6 +103,17 @@ void publish_relay::try_next() {
   if (outage_) return claim_later();
   if (failed_.size() >= shard_.config.claim_attempts)
     return refuse("NetStream.Publish.Denied", "no_origin", "No origin server could be reached.");
+  claim();
+}
+
+/// The origin has seen a higher epoch than the one it was asked with: the claim is made again, above that.
+void publish_relay::claim_anew() {
+  watch_.stop();
+  upstream_.reset();
+  stale_ = to_.epoch;
+  if (outage_) return claim_later();
+  if (++stale_claims_ >= shard_.config.claim_attempts)
+    return refuse("NetStream.Publish.Denied", "stale_epoch", "The origin server knows of a later owner.");
   claim();
 }
 
@@ -140,9 +152,11 @@ void publish_relay::on_drained() {
 void publish_relay::on_refused(const rtmp::client_status& status) {
   if (stopping_) return finished();
   if (outage_) return refused_in_outage(status);
+  if (status.code == servers::shutdown_code) return on_shutdown();
   if (!status.refused) return end_client(status.code, "origin_ended", status.description);
   // These two are between servers: another origin may do, or another claim.
-  if (status.code == servers::at_capacity_code || status.code == servers::stale_epoch_code) return try_next();
+  if (status.code == servers::at_capacity_code) return try_next();
+  if (status.code == servers::stale_epoch_code) return claim_anew();
   refuse(status.code, "origin_refused", status.description);
 }
 

@@ -55,6 +55,7 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   void claim_later();
   void dial();
   void try_next();
+  void claim_anew();
   void finished();
   void account(size_t bytes);
   void refuse(std::string_view code, std::string_view reason, std::string_view text);
@@ -64,6 +65,7 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   void begin_outage(std::string_view reason);
   void on_verdict(cluster::origin_verdict verdict);
   void fail_over();
+  void on_shutdown();
   void recovered();
   void replay();
   void refused_in_outage(const rtmp::client_status& status);
@@ -86,6 +88,7 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   const std::string publication_;
   media::hub hub_;
   cluster::assignment to_;
+  cluster::epoch stale_;             // that its origin refused as too old
   std::vector<std::string> failed_;  // origins that could not be reached for this publish
   std::unique_ptr<upstream> upstream_;
   std::unique_ptr<publish_move> move_;
@@ -96,7 +99,8 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   uint64_t evictions_ = 0;
   uint64_t claiming_ = 0;  // the question under way, or 0
   uint64_t steps_ = 0;     // counts dials and losses: an answer to an earlier question is of no use
-  bool running_ = false;   // the client was told that it publishes
+  unsigned stale_claims_ = 0;
+  bool running_ = false;  // the client was told that it publishes
   bool stopping_ = false;
   runtime::timer finish_timer_, retry_timer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -33,6 +33,9 @@ struct peer_note {
   static peer_note from(const amf0::value& command_object);
 };
 
+/// What a Sluice origin that stops tells other servers before it closes their connections: it is gone from now on.
+inline constexpr std::string_view shutdown_code = "NetConnection.Connect.AppShutdown";
+
 /// Codes of refusals that only a Sluice proxy is told, who tells apart what his client need not.
 inline constexpr std::string_view stale_epoch_code = "NetStream.Publish.StaleEpoch";
 inline constexpr std::string_view at_capacity_code = "NetStream.Publish.AtCapacity";

@@ -303,7 +303,9 @@ void connection::close_after_flush(std::string_view reason) {
 }
 
 void connection::drain(std::string_view reason) {
-  if (!reader_ || !reader_->has_pending()) close_after_flush(reason);
+  if (reader_ && reader_->has_pending()) return;
+  if (phase_ == phase::open) handler_->on_shutdown();
+  close_after_flush(reason);
 }
 
 // Closing with unread bytes in the socket would reset the connection and take our last words with it: send FIN, read on

@@ -35,6 +35,8 @@ class client_handler {
   virtual void on_drained() {}
   /// The client ended its publish or play but keeps the connection.
   virtual void on_stream_closed(uint32_t stream_id) = 0;
+  /// This server stops, and ends the session in peace: the last chance to say so.
+  virtual void on_shutdown() {}
   /// The connection is going away; nothing may be sent any more.
   virtual void on_closed() = 0;
 };

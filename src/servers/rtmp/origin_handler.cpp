@@ -81,6 +81,11 @@ class origin_handler final : public client_handler, live_publisher, live_player 
     leave();
   }
 
+  void on_shutdown() override {
+    if (stream_ && note_.numbered)
+      client_.session().send_status(stream_id_, "error", shutdown_code, "The origin server is stopping.");
+  }
+
   void on_closed() override { leave(); }
 
  private:
