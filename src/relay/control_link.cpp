@@ -46,7 +46,8 @@ void control_link::ping(const std::vector<base::endpoint>& targets, base::durati
   if (unsupported_) {
     const cluster::action::probe handshake{
         .kind = cluster::probe_kind::rtmp_handshake, .targets = targets, .timeout = timeout};
-    return probe_origin(loop_, handshake, std::move(done));
+    handshake_ = probe_origin(loop_, handshake, std::move(done));
+    return;
   }
   done_ = std::move(done);
   breaks_ = 0;

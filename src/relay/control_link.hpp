@@ -61,6 +61,7 @@ class control_link final : runtime::io_handler {
   unsigned breaks_ = 0;            // while it is
   unsigned failed_greetings_ = 0;  // in a row
   bool unsupported_ = false;
+  probe_under_way handshake_;  // if so
   base::time_point unanswered_since_ = base::never;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

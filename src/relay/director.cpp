@@ -185,7 +185,7 @@ void director::carry_out(cluster::action::probe p) {
   if (p.kind == cluster::probe_kind::rtmp_ping) {
     links_.ping(p, std::move(done));
   } else {
-    probe_origin(loop_, p, std::move(done));
+    probes_[p.origin_id] = probe_origin(loop_, p, std::move(done));
   }
 }
 
@@ -222,6 +222,7 @@ void director::carry_out(cluster::action::snapshot_changed) {
   const auto known = [&](const std::string& id) { return ids.contains(id); };
   links_.forget(known);
   lines_.forget(known);
+  std::erase_if(probes_, [&](const auto& p) { return !known(p.first); });
   if (on_change) on_change(snapshot);
 }
 

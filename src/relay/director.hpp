@@ -13,6 +13,7 @@
 #include "cluster/core/coordinator.hpp"
 #include "relay/control_link.hpp"
 #include "relay/origin_lines.hpp"
+#include "relay/prober.hpp"
 #include "runtime/loop.hpp"
 
 namespace sluice::relay {
@@ -110,6 +111,7 @@ class director {
   base::metrics& metrics_;
   origin_lines lines_;
   control_links links_;
+  std::map<std::string, probe_under_way> probes_;  // the last of each origin
   runtime::timer timer_;
   std::map<uint64_t, waiting> requests_;
   std::map<uint64_t, asking> asks_;

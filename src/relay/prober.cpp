@@ -5,6 +5,8 @@
 #include <array>
 #include <boost/json.hpp>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "runtime/http_server.hpp"
 #include "runtime/tcp.hpp"
@@ -30,8 +32,8 @@ std::optional<std::string> incarnation_of(std::string_view body) {
   return id;
 }
 
-/// C0 C1 out, S0 S1 in (RTMP 1.0 §5.2). Lives until it has reported, by a reference to itself.
-class handshake_probe final : runtime::io_handler, public std::enable_shared_from_this<handshake_probe> {
+/// C0 C1 out, S0 S1 in (RTMP 1.0 §5.2). Reports once, and is to be destroyed later than in the report.
+class handshake_probe final : runtime::io_handler {
  public:
   handshake_probe(runtime::loop& l, const base::endpoint& to, base::duration timeout, probe_done done)
       : loop_(l),
@@ -39,13 +41,11 @@ class handshake_probe final : runtime::io_handler, public std::enable_shared_fro
         timeout_(timeout),
         done_(std::move(done)),
         timer_(l, [this] { finish(probe_answer::silent); }),
-        redial_(l, [this] { dial(); }) {}
-
-  void start() {
-    self_ = shared_from_this();
+        redial_(l, [this] { dial(); }) {
     timer_.arm_after(timeout_);
     dial();
   }
+  ~handshake_probe() { close(); }
 
  private:
   void dial() {
@@ -91,11 +91,10 @@ class handshake_probe final : runtime::io_handler, public std::enable_shared_fro
   }
 
   void finish(probe_answer answer) {
-    if (!self_) return;
     timer_.cancel();
     redial_.cancel();
     close();
-    loop_.post([self = std::exchange(self_, nullptr), answer] { self->done_({answer, std::nullopt}); });
+    if (const auto done = std::exchange(done_, nullptr)) done({answer, std::nullopt});
   }
 
   runtime::loop& loop_;
@@ -107,7 +106,6 @@ class handshake_probe final : runtime::io_handler, public std::enable_shared_fro
   runtime::tcp_stream stream_;
   size_t received_ = 0;
   unsigned hung_up_ = 0;
-  std::shared_ptr<handshake_probe> self_;
 };
 
 probe_outcome outcome_of(const base::result<runtime::http_response>& response) {
@@ -119,42 +117,65 @@ probe_outcome outcome_of(const base::result<runtime::http_response>& response) {
   return {probe_answer::ok, incarnation_of(response->body)};
 }
 
-/// Puts the outcomes of several targets together: the first that is ok, or what all failures together say.
-class race {
+/// Asks several targets, and puts their outcomes together: the first that is ok, or what all failures together say.
+class race : public std::enable_shared_from_this<race> {
  public:
-  race(size_t targets, probe_done done) : left_(targets), done_(std::move(done)) {}
-  void report(probe_outcome outcome) {
-    --left_;
-    if (outcome.answer != probe_answer::gone) all_gone_ = false;
-    if (!done_ || (outcome.answer != probe_answer::ok && left_ > 0)) return;
-    if (outcome.answer != probe_answer::ok) outcome.answer = all_gone_ ? probe_answer::gone : probe_answer::silent;
-    std::exchange(done_, nullptr)(std::move(outcome));
+  race(runtime::loop& l, probe_done done) : loop_(l), done_(std::move(done)) {}
+
+  void start(const cluster::action::probe& p) {
+    left_ = p.targets.size();
+    if (left_ == 0) return end({});
+    for (const auto& target : p.targets) {
+      // From the callbacks of a probe, which must outlive them.
+      const auto report = [weak = weak_from_this()](probe_outcome outcome) {
+        if (const auto self = weak.lock()) self->report(std::move(outcome));
+      };
+      if (p.kind != cluster::probe_kind::api_versions) {
+        handshakes_.push_back(std::make_unique<handshake_probe>(loop_, target, p.timeout, report));
+        continue;
+      }
+      runtime::http_client_request request;
+      request.url = fmt::format("http://{}/api/v1/versions", target.to_string());
+      request.timeout = p.timeout;
+      runtime::http_fetch(loop_, std::move(request), [report](const base::result<runtime::http_response>& response) {
+        report(outcome_of(response));
+      });
+    }
   }
 
  private:
-  size_t left_;
-  bool all_gone_ = true;
+  void report(probe_outcome outcome) {
+    --left_;
+    if (outcome.answer != probe_answer::gone) all_gone_ = false;
+    if (outcome.answer != probe_answer::ok) {
+      if (left_ > 0) return;
+      outcome.answer = all_gone_ ? probe_answer::gone : probe_answer::silent;
+    }
+    end(std::move(outcome));
+  }
+
+  void end(probe_outcome outcome) {
+    loop_.post([weak = weak_from_this(), outcome = std::move(outcome)]() mutable {
+      const auto self = weak.lock();
+      if (!self || !self->done_) return;
+      self->handshakes_.clear();
+      std::exchange(self->done_, nullptr)(std::move(outcome));
+    });
+  }
+
+  runtime::loop& loop_;
   probe_done done_;
+  std::vector<std::unique_ptr<handshake_probe>> handshakes_;
+  size_t left_ = 0;
+  bool all_gone_ = true;
 };
 
 }  // namespace
 
-void probe_origin(runtime::loop& l, const cluster::action::probe& p, probe_done done) {
-  if (p.targets.empty()) return l.post([done = std::move(done)] { done({}); });
-  auto shared = std::make_shared<race>(p.targets.size(), std::move(done));
-  const auto report = [shared](probe_outcome outcome) { shared->report(std::move(outcome)); };
-  for (const auto& target : p.targets) {
-    if (p.kind != cluster::probe_kind::api_versions) {
-      std::make_shared<handshake_probe>(l, target, p.timeout, report)->start();
-      continue;
-    }
-    runtime::http_client_request request;
-    request.url = fmt::format("http://{}/api/v1/versions", target.to_string());
-    request.timeout = p.timeout;
-    runtime::http_fetch(l, std::move(request), [report](const base::result<runtime::http_response>& response) {
-      report(outcome_of(response));
-    });
-  }
+probe_under_way probe_origin(runtime::loop& l, const cluster::action::probe& p, probe_done done) {
+  auto all = std::make_shared<race>(l, std::move(done));
+  all->start(p);
+  return all;
 }
 
 }  // namespace sluice::relay

@@ -108,7 +108,7 @@ class probe_test : public servers::test::origin_test {
     if (kind == probe_kind::rtmp_ping) {
       links.ping(p, done);
     } else {
-      probe_origin(loop, p, done);
+      under_way = probe_origin(loop, p, done);
     }
     EXPECT_FALSE(outcome) << "answered from within";
     run_until(loop, [&] { return outcome.has_value(); });
@@ -127,6 +127,7 @@ class probe_test : public servers::test::origin_test {
     servers::test::run_turns(loop);
   }
 
+  probe_under_way under_way;
   std::vector<std::string> broken;
   origin_lines lines;
   control_links links{loop, lines, [this](const std::string& id) { broken.push_back(id); }};
@@ -166,6 +167,15 @@ TEST_P(both_rtmp_probes, one_of_several_targets_will_do) {
 
 TEST_P(both_rtmp_probes, without_targets_nobody_answers) {
   EXPECT_EQ(ask_for_answer(GetParam(), {}), probe_answer::silent);
+}
+
+TEST_F(probe_test, a_probe_that_is_dropped_says_nothing) {
+  puppet_server stopped(loop, puppet_server::manner::hold);
+  auto p = probe_origin(loop, {"o", handshake, {stopped.at(), origin().at}, milliseconds(1)},
+                        [](const probe_outcome&) { ADD_FAILURE() << "nobody wants to know"; });
+  p.reset();
+  const auto until = loop.refresh() + milliseconds(10);
+  run_until(loop, [&] { return runtime::loop::monotonic_now() >= until; });
 }
 
 TEST_F(probe_test, the_api_tells_its_incarnation) {
