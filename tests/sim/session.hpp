@@ -1,0 +1,153 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cluster/core/coordinator.hpp"
+#include "sim/network.hpp"
+
+namespace sluice::sim {
+
+class encoder;
+class proxy;
+class viewer;
+
+/// One client's session in a proxy, as the core's answers reach it.
+class session {
+ public:
+  session(proxy& px, uint32_t id, int stream) : px_(px), id_(id), stream_(stream) {}
+  virtual ~session() = default;
+  uint32_t id() const { return id_; }
+  int stream() const { return stream_; }
+  /// Of the origin that it is connected to, or was last.
+  const cluster::assignment& to() const { return to_; }
+  bool ended() const { return ended_; }
+
+  virtual void on_answer(uint64_t request, base::result<cluster::assignment> answer) = 0;
+  virtual void on_verdict(cluster::origin_verdict v) = 0;
+  virtual void on_origin_lost(const std::string& origin_id, cluster::loss_reason reason) = 0;
+  virtual void on_owner_changed(const cluster::assignment& to) = 0;
+  /// Whose bytes they are.
+  virtual const std::string& origin_of(int) const { return to_.origin_id; }
+  virtual void on_packet(int conn, const packet& p) = 0;
+  virtual void on_closed(int conn) = 0;
+  /// The client is gone.
+  virtual void leave() = 0;
+
+ protected:
+  /// Later in this session's life, unless it has ended or `step_` has moved on.
+  template <typename F>
+  void later(duration d, F f);
+
+  proxy& px_;
+  const uint32_t id_;
+  const int stream_;
+  cluster::assignment to_;
+  int conn_ = -1;
+  uint64_t request_ = 0;  ///< claim or find without an answer
+  uint64_t step_ = 0;     ///< counts its states: old timers and answers are told by it
+  bool ended_ = false;
+};
+
+/// A publisher: claims, publishes at the owner, keeps the last messages, and goes on at the next owner when that one is
+/// lost. The encoder is read all the time.
+class publish_session final : public session {
+ public:
+  publish_session(proxy& px, uint32_t id, int stream, encoder& client);
+  void start() { claim(); }
+
+  /// The encoder's next message.
+  void on_media();
+  /// The drain's wish; make before break.
+  void on_move(const cluster::epoch& from, const cluster::assignment& to);
+  bool running() const { return state_ == state::running; }
+  int conn() const { return conn_; }
+  uint64_t source() const { return source_; }
+  int64_t next() const { return next_; }
+
+  void on_answer(uint64_t request, base::result<cluster::assignment> answer) override;
+  void on_verdict(cluster::origin_verdict v) override;
+  void on_origin_lost(const std::string& origin_id, cluster::loss_reason reason) override;
+  void on_owner_changed(const cluster::assignment& to) override;
+  const std::string& origin_of(int conn) const override {
+    return conn == move_conn_ ? move_to_.origin_id : to_.origin_id;
+  }
+  void on_packet(int conn, const packet& p) override;
+  void on_closed(int conn) override;
+  void leave() override;
+
+ private:
+  enum class state : uint8_t { claiming, dialing, running, judging, paused };
+  int64_t oldest() const;
+  void claim();
+  void claim_later(duration d);
+  void dial();
+  void dial_failed();
+  void started(int64_t wanted);
+  void refused(refusal why);
+  void lost();
+  /// publish_ended() if it was told to have started.
+  void withdraw();
+  void hang_up();
+  void end_move(const char* refused_why);
+  void close_client();
+
+  encoder& client_;
+  const uint64_t source_;
+  int64_t next_ = 0;
+  state state_ = state::claiming;
+  std::vector<std::string> failed_;
+  time_point deadline_ = base::never;  // of a fail-over
+  bool ever_started_ = false;
+  bool announced_ = false;  // publish_started() of to_.epoch is told
+  bool retried_ = false;    // at the same origin, after it closed
+  uint64_t granted_ = 0;    // the claim that was answered, until its publish has started
+  unsigned stale_ = 0;
+  // How the brake on moves is checked.
+  enum class reason_left : uint8_t { gone, silent, other };
+  reason_left left_ = reason_left::other;
+  std::string published_at_;  // the last origin that agreed
+  time_point answered_at_{}, moved_at_ = time_point::min();
+  // A move under way.
+  int move_conn_ = -1;
+  uint64_t move_request_ = 0;
+  int64_t move_wanted_ = 0;
+  cluster::assignment move_to_;
+};
+
+/// A viewer: finds the owner, plays there from the message after the last, and goes where the owner goes.
+class view_session final : public session {
+ public:
+  view_session(proxy& px, uint32_t id, int stream, viewer& client);
+  void start();
+  uint64_t source() const { return source_; }
+  int64_t next() const { return next_; }
+
+  void on_answer(uint64_t request, base::result<cluster::assignment> answer) override;
+  void on_verdict(cluster::origin_verdict v) override;
+  void on_origin_lost(const std::string& origin_id, cluster::loss_reason reason) override;
+  void on_owner_changed(const cluster::assignment& to) override;
+  void on_packet(int conn, const packet& p) override;
+  void on_closed(int conn) override;
+  void leave() override;
+
+ private:
+  enum class state : uint8_t { finding, dialing, playing, judging, paused };
+  void find();
+  void find_later(duration d);
+  void lost();
+  void dial();
+  void hang_up();
+  void close_client();
+
+  viewer& client_;
+  state state_ = state::finding;
+  uint64_t source_ = 0;  // of the last message
+  int64_t next_ = 0;
+  time_point deadline_ = base::never;  // until which it waits for an owner
+  time_point media_at_{};
+  time_point playing_at_{};
+  bool retried_ = false;
+};
+
+}  // namespace sluice::sim
