@@ -35,6 +35,7 @@ class monitor {
     std::string id;
     duration lasts{};
     bool dead = false;
+    bool gone = false;  ///< proven
   };
   void origin_lost(node n, const std::string& origin_id, cluster::loss_reason reason,
                    const std::vector<silence>& origins);

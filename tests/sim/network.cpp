@@ -36,13 +36,9 @@ void network::mend(node a, node b, traffic what) {
       if ((c.proxy != a || c.origin != b) && (c.proxy != b || c.origin != a)) continue;
       for (const side to : {side::proxy, side::origin}) {
         lane& l = c.lanes[index(to)];
-        if (l.stalled.empty()) continue;
-        ++l.stall;
-        time_point when = queue_.now() + random_.between(duration(1ms), resumed_max);
-        for (const packet& p : std::exchange(l.stalled, {})) {
-          l.last = when = std::max(when, l.last) + 1us;
-          queue_.at(when, [this, conn, to, p] { arrive(conn, to, p); });
-        }
+        // Retransmitted when the backoff is over; until then what follows queues up behind.
+        if (!l.stalled.empty())
+          queue_.at(queue_.now() + random_.between(duration(1ms), resumed_max), [this, conn, to] { resume(conn, to); });
       }
     }
   }
@@ -95,7 +91,6 @@ void network::close(int conn, side from, bool by_reset) {
   if (!std::exchange(c.open[index(from)], false)) return;
   if (lane& l = c.lanes[index(other(from))]; !c.bound && !l.stalled.empty()) {  // never connected
     l.stalled.clear();
-    ++l.stall;
     return;
   }
   packet p;
@@ -119,18 +114,29 @@ void network::died(node n, bool silent) {
 void network::arrive(int conn, side to, const packet& p) {
   connection& c = connections_[static_cast<size_t>(conn)];
   lane& l = c.lanes[index(to)];
-  if (is_cut(c.proxy, c.origin, traffic::connections) || !l.stalled.empty()) {
-    const bool lost = p.what == packet::kind::reset && random_.chance(conditions_.lost_reset_percent);
-    if (lost) return;
-    l.stalled.push_back(p);
-    if (l.stalled.size() == 1) {
-      queue_.at(queue_.now() + c.user_timeout, [this, conn, to, stall = l.stall] {
-        const connection& now = connections_[static_cast<size_t>(conn)];
-        if (now.lanes[index(to)].stall == stall) give_up(conn, other(to));
-      });
-    }
-    return;
-  }
+  if (!is_cut(c.proxy, c.origin, traffic::connections) && l.stalled.empty()) return take(conn, to, p);
+  if (p.what == packet::kind::reset && random_.chance(conditions_.lost_reset_percent)) return;
+  l.stalled.push_back(p);
+  if (l.stalled.size() == 1) watch(conn, to);
+}
+
+void network::watch(int conn, side to) {
+  const connection& c = connections_[static_cast<size_t>(conn)];
+  queue_.at(queue_.now() + c.user_timeout,
+            [this, conn, to, stall = ++connections_[static_cast<size_t>(conn)].lanes[index(to)].stall] {
+              const lane& l = connections_[static_cast<size_t>(conn)].lanes[index(to)];
+              if (l.stall == stall && !l.stalled.empty()) give_up(conn, other(to));
+            });
+}
+
+void network::resume(int conn, side to) {
+  connection& c = connections_[static_cast<size_t>(conn)];
+  if (is_cut(c.proxy, c.origin, traffic::connections)) return watch(conn, to);
+  for (const packet& p : std::exchange(c.lanes[index(to)].stalled, {})) take(conn, to, p);
+}
+
+void network::take(int conn, side to, const packet& p) {
+  connection& c = connections_[static_cast<size_t>(conn)];
   const node receiver = to == side::proxy ? c.proxy : c.origin;
   process& target = *nodes_[static_cast<size_t>(receiver)].runs;
   if (to == side::origin && !c.bound && target.up()) {

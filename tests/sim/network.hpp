@@ -111,7 +111,7 @@ class network {
   struct lane {  // towards one side
     time_point last{};
     std::deque<packet> stalled;
-    uint64_t stall = 0;  // counts the times that it was emptied
+    uint64_t stall = 0;  // of the kernel's patience
   };
   struct connection {
     node proxy = 0, origin = 0;
@@ -134,6 +134,9 @@ class network {
   link& between(node a, node b) { return links_[static_cast<size_t>(a) * nodes_.size() + static_cast<size_t>(b)]; }
   const link& between(node a, node b) const { return const_cast<network*>(this)->between(a, b); }
   void arrive(int conn, side to, const packet& p);
+  void watch(int conn, side to);
+  void resume(int conn, side to);
+  void take(int conn, side to, const packet& p);
   void hand_over(int conn, side to, const packet& p);
   void give_up(int conn, side from);
 

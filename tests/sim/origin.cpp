@@ -165,6 +165,11 @@ void origin::on_packet(int conn, const packet& p) {
       return play(conn, p);
     case packet::kind::media:
       return media(conn, p);
+    case packet::kind::ping: {
+      packet pong;
+      pong.what = packet::kind::pong;
+      return w_.net.send(conn, side::origin, pong);
+    }
     case packet::kind::goodbye:
       return on_closed(conn, false);
     default:

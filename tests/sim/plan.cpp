@@ -90,7 +90,8 @@ plan make_plan(random_source& r) {
     p.faults.push_back(f);
   }
   if (storm) p.faults.push_back({fault_kind::storm, r.between(duration(4s), p.faults_until - 1s), draw_length(r)});
-  std::sort(p.faults.begin(), p.faults.end(), [](const fault& a, const fault& b) { return std::tie(a.at, a.kind) < std::tie(b.at, b.kind); });
+  std::sort(p.faults.begin(), p.faults.end(),
+            [](const fault& a, const fault& b) { return std::tie(a.at, a.kind) < std::tie(b.at, b.kind); });
   p.settle = r.between(duration(20s), duration(24s));
   return p;
 }

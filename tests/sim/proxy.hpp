@@ -89,6 +89,7 @@ class proxy final : public process, public network::endpoint {
   struct peer {  // an incarnation of an origin
     time_point heard_at{};
     bool untold = false;
+    bool gone = false;
   };
   void to_core(inner_callback call);
   void to_shard(inner_callback call);
