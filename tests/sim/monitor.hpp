@@ -33,9 +33,10 @@ class monitor {
   // -- at proxies
   struct silence {  // an origin as a proxy sees it
     std::string id;
-    duration lasts{};
-    bool dead = false;
-    bool gone = false;  ///< proven
+    duration bytes{};                  ///< since the last byte
+    duration any{};                    ///< since the last byte or heartbeat
+    time_point lost_at = base::never;  ///< taken for dead, and not back since
+    bool gone = false;                 ///< proven to be
   };
   void origin_lost(node n, const std::string& origin_id, cluster::loss_reason reason,
                    const std::vector<silence>& origins);

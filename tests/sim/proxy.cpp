@@ -138,7 +138,7 @@ void proxy::tell_heard() {
 }
 
 base::result<cluster::registration_reply> proxy::on_heartbeat(const cluster::origin_registration& reg) {
-  peers_.try_emplace(reg.id(), peer{now()});
+  peers_.try_emplace(reg.id(), peer{now()}).first->second.beat_at = now();
   auto reply = core_->registration(reg, at());
   if (!reply) w_.trace("{} refuses {}: {}", w_.name_of(self_), reg.id(), reply.error().reason);
   return reply;
@@ -244,12 +244,14 @@ void proxy::for_each_session(F&& f) {
 void proxy::carry_out(const cluster::action::origin_lost& a) {
   w_.trace("{} has lost {}: {}", w_.name_of(self_), a.origin_id,
            a.reason == cluster::loss_reason::gone ? "gone" : "silent");
-  if (a.reason == cluster::loss_reason::gone) peers_[a.origin_id].gone = true;
+  peer& lost = peers_[a.origin_id];
+  lost.lost_at = now();
+  lost.gone = a.reason == cluster::loss_reason::gone;
   std::vector<monitor::silence> all;
   for (const auto& o : core_->snapshot().origins) {
-    const auto p = peers_.find(o.id);
-    const duration silent = p == peers_.end() ? duration{} : now() - p->second.heard_at;
-    all.push_back({o.id, silent, o.health == cluster::origin_health::dead, p != peers_.end() && p->second.gone});
+    peer& p = peers_[o.id];
+    if (o.health != cluster::origin_health::dead && &p != &lost) p.lost_at = base::never;
+    all.push_back({o.id, now() - p.heard_at, now() - std::max(p.heard_at, p.beat_at), p.lost_at, p.gone});
   }
   w_.watch->origin_lost(self_, a.origin_id, a.reason, all);
   to_shard([this, id = a.origin_id, reason = a.reason] {

@@ -89,6 +89,8 @@ class proxy final : public process, public network::endpoint {
   struct peer {  // an incarnation of an origin
     time_point heard_at{};
     bool untold = false;
+    time_point beat_at{};
+    time_point lost_at = base::never;
     bool gone = false;
   };
   void to_core(inner_callback call);
