@@ -28,12 +28,14 @@ struct options {
   bool trace = false;
   bool twice = false;
   bool expect_failure = false;
+  bool survey = false;
 };
 
 constexpr const char* usage =
     "usage: sluice_sim [--seeds FROM COUNT] [--jobs N]   run COUNT schedules; 1 if one violates an invariant\n"
     "       sluice_sim --seed N [--trace]                run one, with all its events\n"
     "  --twice            run each schedule twice and compare: the same seed must give the same events\n"
+    "  --survey           go on after a violation: one line for each\n"
     "  --expect-failure   succeed only if a schedule fails (for mutants of the core)\n";
 
 std::optional<uint64_t> number(const char* text) {
@@ -66,6 +68,8 @@ std::optional<options> parse(int argc, char** argv) {
       o.twice = true;
     } else if (name == "--expect-failure") {
       o.expect_failure = true;
+    } else if (name == "--survey") {
+      o.survey = true;
     } else {
       return std::nullopt;
     }
@@ -109,10 +113,12 @@ void work(const options& o, totals& t) {
     const std::lock_guard held(t.lock);
     t.served_max = std::max(t.served_max, seconds(result.served_after_max).count());
     t.watched_max = std::max(t.watched_max, seconds(result.watched_after_max).count());
-    if (result.ok || (t.failed_seed && *t.failed_seed < seed)) continue;
+    if (result.ok) continue;
+    if (o.survey) std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), result.what.c_str());
+    if (t.failed_seed && *t.failed_seed < seed) continue;
     t.failed_seed = seed;
     t.failed = std::move(result);
-    t.stop = true;  // those under way with lower seeds are still heard
+    t.stop = !o.survey;  // those under way with lower seeds are still heard
   }
 }
 
@@ -123,7 +129,11 @@ int run_all(const char* program, const options& o) {
   for (unsigned i = 0; i < o.jobs; ++i) threads.emplace_back([&] { work(o, t); });
   for (auto& thread : threads) thread.join();
   const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  if (t.failed_seed) report(program, *t.failed_seed, t.failed);
+  if (t.failed_seed && o.expect_failure) {
+    std::printf("found by seed %llu: %s\n", static_cast<unsigned long long>(*t.failed_seed), t.failed.what.c_str());
+  } else if (t.failed_seed && !o.survey) {
+    report(program, *t.failed_seed, t.failed);
+  }
   std::printf(
       "%llu schedules, %llu events, %.1f s: %.0f schedules a second; after the last fault streams were served "
       "within %.1f s, watched within %.1f s\n",

@@ -277,6 +277,7 @@ void origin::flush(int stream) {
   for (player& to : c.players) {
     if (c.next == c.oldest) continue;
     if (to.source != c.source) {
+      if (c.publisher < 0) continue;  // what is left of another publication is no continuation
       const bool joins = to.source == 0;
       to.source = c.source;
       to.next = joins ? std::max(c.oldest, (c.next - 1) / gop_messages * gop_messages) : c.oldest;

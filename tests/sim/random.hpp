@@ -9,7 +9,8 @@ namespace sluice::sim {
 /// splitmix64: the same numbers on every machine and standard library, so that a seed names one schedule for good.
 class random_source {
  public:
-  explicit random_source(uint64_t seed) : state_(seed * 0x9E3779B97F4A7C15 + 0x1234567) {}
+  /// The seed is mixed first: the states of neighbours would be steps of one sequence otherwise.
+  explicit random_source(uint64_t seed) : state_(seed) { state_ = next(); }
 
   uint64_t next() {
     state_ += 0x9E3779B97F4A7C15;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -144,6 +145,7 @@ class view_session final : public session {
   state state_ = state::finding;
   uint64_t source_ = 0;  // of the last message
   int64_t next_ = 0;
+  std::map<uint64_t, int64_t> left_;   // where it was in publications that others have followed
   time_point deadline_ = base::never;  // until which it waits for an owner
   time_point media_at_{};
   time_point playing_at_{};

@@ -85,9 +85,13 @@ void view_session::on_packet(int conn, const packet& p) {
     return;
   }
   if (p.what != packet::kind::media) return;
+  media_at_ = px_.now();
+  if (p.source != source_) {
+    if (const auto before = left_.find(p.source); before != left_.end() && p.number < before->second) return;
+    if (source_ != 0) left_[source_] = next_;
+  }
   source_ = p.source;
   next_ = p.number + 1;
-  media_at_ = px_.now();
   deadline_ = base::never;
   client_.on_message(p.source, p.number);
 }
