@@ -12,7 +12,9 @@ namespace sluice::cluster {
 class coordinator::impl {
  public:
   impl(coordinator_config config, moment at)
-      : config_(std::move(config)), origins_(config_, actions_, at.now), streams_(config_, origins_, actions_) {
+      : config_(std::move(config)),
+        origins_(config_, actions_, at.now),
+        streams_(config_, origins_, history_, actions_, at.now) {
     after_input(at);
   }
 
@@ -22,16 +24,21 @@ class coordinator::impl {
   /// What every input ends with: those who waited for an origin go on, and the snapshot's readers learn that it
   /// changed.
   void after_input(moment at) {
-    origins_.take_departures();
+    apply_departures(at);
     if (origins_.take_confirmed()) streams_.origins_confirmed(at);
-    const bool changed = origins_.take_changed();
-    if (changed || streams_.publishing() != published_) snapshot_due_ = true;
-    published_ = streams_.publishing();
+    const std::pair counts{streams_.publishing(), streams_.degraded()};
+    if (origins_.take_changed() || counts != counts_) snapshot_due_ = true;
+    counts_ = counts;
     origins_due_ = origins_.next_deadline();
     if (!snapshot_due_ || at.now < snapshot_at_) return;
     snapshot_due_ = false;
     snapshot_at_ = at.now + config_.snapshot_interval;
     actions_.push_back(action::snapshot_changed{});
+  }
+
+  void apply_departures(moment at) {
+    for (const departure& who : origins_.take_departures()) streams_.origin_departed(who, at);
+    for (const std::string& id : origins_.take_returned()) streams_.origin_returned(id, at);
   }
 
   base::time_point next_deadline() const {
@@ -41,13 +48,13 @@ class coordinator::impl {
 
   const coordinator_config config_;
   std::deque<coordinator_action> actions_;
+  history history_;
   registry origins_;
   owner_table streams_;
-  history history_;
   bool snapshot_due_ = false;
   base::time_point snapshot_at_ = base::time_point::min();
   base::time_point origins_due_ = base::never;
-  size_t published_ = 0;
+  std::pair<size_t, size_t> counts_{};
 };
 
 coordinator::coordinator(coordinator_config config, moment at) : impl_(std::make_unique<impl>(std::move(config), at)) {}
@@ -55,16 +62,29 @@ coordinator::~coordinator() = default;
 
 base::result<registration_reply> coordinator::registration(origin_registration reg, moment at) {
   impl_->before_input(at);
-  auto outcome = impl_->origins_.registration(std::move(reg), at.now);
+  // The list is for the holders; the registry keeps the rest.
+  std::vector<held_stream> held;
+  bool whole = false;
+  if (reg.sluice) {
+    held = std::exchange(reg.sluice->streams, {});
+    whole = std::exchange(reg.sluice->whole, false);
+  }
+  const bool is_sluice = reg.sluice.has_value();
+  const std::string id = reg.id();
+  const auto outcome = impl_->origins_.registration(std::move(reg), at.now);
+  impl_->apply_departures(at);  // before what the newcomer holds
+  registration_reply reply;
+  if (outcome && is_sluice) reply = impl_->streams_.heartbeat(id, held, whole, at);
   impl_->after_input(at);
-  return outcome.map([] { return registration_reply{}; });
+  if (!outcome) return tl::unexpected(outcome.error());
+  return reply;
 }
 
 void coordinator::heard(const std::string& origin_id, base::time_point when) { impl_->origins_.heard(origin_id, when); }
 
 void coordinator::claim(uint64_t request_id, const stream_key& key, claim_request request, moment at) {
   impl_->before_input(at);
-  impl_->streams_.claim(request_id, key, std::move(request.session), std::move(request.exclude), at);
+  impl_->streams_.claim(request_id, key, std::move(request), at);
   impl_->after_input(at);
 }
 
@@ -92,17 +112,25 @@ void coordinator::publish_ended(const stream_key& key, const epoch& e, moment at
   impl_->after_input(at);
 }
 
-void coordinator::commit_move(uint64_t request_id, const stream_key&, const epoch&, const assignment&, moment) {
-  impl_->actions_.push_back(action::reply_claim{request_id, base::fail("store_conflict", "not a move of this proxy")});
+void coordinator::commit_move(uint64_t request_id, const stream_key& key, const epoch& from, const assignment& to,
+                              moment at) {
+  impl_->before_input(at);
+  impl_->streams_.commit_move(request_id, key, from, to, at);
+  impl_->after_input(at);
 }
 
-void coordinator::move_refused(const stream_key&, const epoch&, const std::string&, std::string, moment) {}
+void coordinator::move_refused(const stream_key& key, const epoch& from, const std::string& to_origin,
+                               std::string reason, moment at) {
+  impl_->before_input(at);
+  impl_->streams_.move_refused(key, from, to_origin, reason, at);
+  impl_->after_input(at);
+}
 
-base::result<size_t> coordinator::drain(const std::string& server_id, bool, moment) {
-  for (const auto& [id, o] : impl_->origins_.all()) {
-    if (o.reg.server == server_id) return size_t{0};
-  }
-  return base::fail("unknown_origin", "no origin has the server id " + server_id);
+base::result<size_t> coordinator::drain(const std::string& server_id, bool on, moment at) {
+  impl_->before_input(at);
+  auto to_move = impl_->streams_.drain(server_id, on, at);
+  impl_->after_input(at);
+  return to_move;
 }
 
 void coordinator::note(const stream_key& key, history_event what) { impl_->history_.add(key, std::move(what)); }
@@ -173,9 +201,12 @@ cluster_snapshot coordinator::snapshot() const {
     shown.weight = o.reg.sluice ? o.reg.sluice->weight : 1;
     shown.capacity = o.reg.sluice ? o.reg.sluice->capacity : 0;
     shown.draining = impl_->origins_.is_draining(o.reg.server);
+    shown.to_move = impl_->streams_.draining().to_move(o.reg.server);
+    shown.move_refused = impl_->streams_.draining().reasons(o.reg.server);
     shown.breaker_open = o.breaker_open;
     shown.heard_at = std::max(o.registered_at, o.sign_at);
   }
+  out.degraded = impl_->streams_.degraded();
   out.mass_silence = impl_->origins_.mass_silence();
   out.streams = impl_->streams_.publishing();
   out.waiting = impl_->streams_.waiting();

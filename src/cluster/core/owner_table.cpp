@@ -6,12 +6,31 @@
 namespace sluice::cluster {
 namespace {
 
-/// Two proxies that replace each other's claims this often see different origins alive.
-constexpr unsigned claim_tries_max = 8;
 /// One part in so many of each limit is for claims alone.
 constexpr size_t kept_for_claims = 32;
+/// After the start: two heartbeats of the usual second each, and a little.
+constexpr base::duration cold_time = std::chrono::milliseconds(2500);
 
-assignment assignment_to(const origin& o, const std::optional<owner_record>& record) {
+template <typename Map>
+void erase_request(Map& by_deadline, base::time_point deadline, uint64_t request_id) {
+  auto [at, end] = by_deadline.equal_range(deadline);
+  while (at != end && at->second != request_id) ++at;
+  if (at != end) by_deadline.erase(at);
+}
+
+}  // namespace
+
+owner_table::owner_table(const coordinator_config& config, registry& origins, history& past,
+                         std::deque<coordinator_action>& out, base::time_point now)
+    : config_(config),
+      origins_(origins),
+      past_(past),
+      out_(out),
+      held_(2 * config.streams_max),
+      random_state_(config.seed),
+      cold_until_(now + cold_time) {}
+
+assignment owner_table::assignment_to(const origin& o, const std::optional<owner_record>& record) const {
   assignment a;
   a.origin_id = o.id;
   a.server_id = o.reg.server;
@@ -23,17 +42,10 @@ assignment assignment_to(const origin& o, const std::optional<owner_record>& rec
   return a;
 }
 
-template <typename Map>
-void erase_request(Map& by_deadline, base::time_point deadline, uint64_t request_id) {
-  auto [at, end] = by_deadline.equal_range(deadline);
-  while (at != end && at->second != request_id) ++at;
-  if (at != end) by_deadline.erase(at);
+void owner_table::remember(const stream& s, moment at, std::string_view what, std::string_view origin_id,
+                           const epoch& e, std::string_view reason) {
+  past_.add(*s.key, {at.wall_ms, std::string(what), std::string(origin_id), e, std::string(reason)});
 }
-
-}  // namespace
-
-owner_table::owner_table(const coordinator_config& config, registry& origins, std::deque<coordinator_action>& out)
-    : config_(config), origins_(origins), out_(out), random_state_(config.seed) {}
 
 uint64_t owner_table::random() { return hash64({}, ++random_state_); }
 
@@ -72,24 +84,23 @@ owner_table::stream& owner_table::stream_of(const stream_key& key) {
   return at->second;
 }
 
-void owner_table::claim(uint64_t request_id, const stream_key& key, std::string session,
-                        std::vector<std::string> exclude, moment at) {
+void owner_table::claim(uint64_t request_id, const stream_key& key, claim_request wanted, moment at) {
   stream* s = admit(request_id, key, true, at);
   if (s == nullptr) return;
   request& r = requests_.at(request_id);
-  const bool tried_before = !exclude.empty();
-  r.session = std::move(session);
-  r.exclude = std::move(exclude);
+  const bool tried_before = !wanted.exclude.empty();
+  r.session = std::move(wanted.session);
+  r.exclude = std::move(wanted.exclude);
+  r.fail_over = wanted.fail_over;
+  r.cold_until = std::min(cold_until_, at.now + config_.claim_wait / 2);
+  if (r.fail_over) ++s->failing;
   drop_proven(r.exclude);
   const auto first_deadline = supersede(*s, r.session);
-  r.deadline = tried_before && first_deadline ? *first_deadline : at.now + config_.claim_wait;
+  r.deadline = wanted.deadline != base::never   ? wanted.deadline
+               : tried_before && first_deadline ? *first_deadline
+                                                : at.now + config_.claim_wait;
   s->claims.push_back(request_id);
   advance(*s, at);
-}
-
-/// An origin that has answered since it failed is no longer excluded.
-void owner_table::drop_proven(std::vector<std::string>& exclude) const {
-  std::erase_if(exclude, [&](const std::string& id) { return origins_.proven_since_failure(id); });
 }
 
 void owner_table::find(uint64_t request_id, const stream_key& key, base::time_point deadline, moment at) {
@@ -115,6 +126,7 @@ void owner_table::cancel(uint64_t request_id, moment at) {
   const request r = std::move(found->second);
   requests_.erase(found);
   stream& s = *r.of;
+  if (r.fail_over) --s.failing;
   if (r.is_claim) {
     std::erase(s.claims, request_id);
     erase_request(s.parked, r.deadline, request_id);
@@ -131,83 +143,6 @@ void owner_table::advance(stream& s, moment at) {
   settle(s, at);
 }
 
-/// Whether this claim is to be answered with the owner there is: yes while its origin lives, except for one that the
-/// claimant could not reach, if that moves nobody else's publish.
-bool owner_table::may_keep(const stream& s, const request& r) const {
-  if (!s.owner || origins_.find_living(s.owner->origin_id) == nullptr) return false;
-  const bool excluded = std::find(r.exclude.begin(), r.exclude.end(), s.owner->origin_id) != r.exclude.end();
-  return !excluded || (s.publishers > 0 && s.session != r.session);
-}
-
-/// Takes the first claim one step further: an answer, a step in the store, or the parking lot.
-void owner_table::step_claim(stream& s, moment at) {
-  const uint64_t request_id = s.claims.front();
-  request& r = requests_.at(request_id);
-  const bool keep = may_keep(s, r);
-  if (keep && s.publishers > 0) {
-    // Published through this proxy: the store cannot know better, even if it has just lost everything.
-    s.claims.pop_front();
-    answer(request_id, assignment_to(*origins_.find_living(s.owner->origin_id), s.owner));
-    return;
-  }
-  if (++r.tries > claim_tries_max) {
-    s.claims.pop_front();
-    answer(request_id, base::fail("store_conflict", "proxies disagree on the owner of " + s.name));
-    return;
-  }
-  store_request ask;
-  ask.key = *s.key;
-  s.op_claim = request_id;
-  s.proposed.reset();
-  if (s.publishers == 0 && s.pending.empty()) uncount(s);  // from the last try
-  // Beyond its time a claim that was tried in vain may still go where an origin is known to live, but waits no more.
-  const auto candidates = origins_.candidates(at.now, r.deadline <= at.now);
-  if (const auto picked = pick_origin(s.name, candidates, r.exclude)) {
-    owner_record record;
-    record.origin_id = candidates[*picked].origin_id;
-    record.epoch.counter = next_epoch_counter(s.owner ? s.owner->epoch.counter : 0, highest_seen_, at.wall_ms);
-    record.epoch.claim_id = random();
-    record.proxy_id = config_.proxy_id;
-    record.started_ms = s.owner ? s.owner->started_ms : at.wall_ms;
-    highest_seen_ = record.epoch.counter;
-    ask.what = store_request::kind::claim;
-    if (s.owner && !keep) ask.replaces = s.owner->epoch;
-    ask.ttl = config_.stream_ttl;
-    s.proposed = record.epoch;
-    // Counted from now, not from the grant: those who wait for room together must not all take the same place.
-    if (s.publishers == 0) place_on(s, record.origin_id, at);
-    ask.record = std::move(record);
-  } else {
-    ask.what = store_request::kind::find;  // nobody may take a new stream, but this one may have an owner that lives
-  }
-  s.op = submit(std::move(ask), op_kind::step);
-}
-
-void owner_table::step_find(stream& s, moment at) {
-  const bool fresh = s.owner_until > at.now;
-  if (s.owner && (fresh || s.publishers > 0)) {
-    if (const origin* o = origins_.find_living(s.owner->origin_id)) {
-      answer_finds(s, assignment_to(*o, s.owner));
-      return;
-    }
-  }
-  if (fresh) return;  // the owner is dead: its publisher's proxy will claim another
-  if (s.miss_until > at.now) {
-    if (config_.play_unowned != play_unowned::relay) return;
-    const auto candidates = origins_.candidates(at.now);
-    if (const auto picked = pick_origin(s.name, candidates, {}, {.use_load = false})) {
-      answer_finds(s, assignment_to(*origins_.find(std::string(candidates[*picked].origin_id)), std::nullopt));
-    }
-    return;
-  }
-  store_request ask;
-  ask.what = store_request::kind::find;
-  ask.key = *s.key;
-  s.op_claim.reset();
-  s.proposed.reset();
-  s.op = submit(std::move(ask), op_kind::step);
-}
-
 void owner_table::store_replied(store_reply reply, moment at) {
   const auto found = operations_.find(reply.op);
   if (found == operations_.end()) return;
@@ -217,6 +152,10 @@ void owner_table::store_replied(store_reply reply, moment at) {
     renewed(op.key, op.of, reply, at);
     return;
   }
+  if (op.kind == op_kind::move) {
+    move_replied(op, reply, at);
+    return;
+  }
   if (op.kind == op_kind::drop) return;
   stream& s = streams_.at(op.key);  // a step under way keeps its stream
   s.op = 0;
@@ -224,98 +163,18 @@ void owner_table::store_replied(store_reply reply, moment at) {
   advance(s, at);
 }
 
-void owner_table::step_done(stream& s, store_reply& reply, moment at) {
-  const bool for_claim = !s.claims.empty() && s.claims.front() == s.op_claim;
-  if (!reply.owner) {
-    out_.push_back(action::log{
-        base::log_level::warn, "store_failed", {{"stream", s.name}, {"reason", reply.owner.error().reason}}});
-    s.miss_until = ask_again_at(at);
-    if (!for_claim) return;
-    s.claims.pop_front();
-    answer(*s.op_claim, tl::unexpected(std::move(reply.owner.error())));
-    return;
-  }
-  learn(s, *reply.owner, at);
-  if (s.proposed && s.owner && s.owner->epoch == *s.proposed) s.unstarted = s.proposed;
-  if (!for_claim) return;  // also when the claimant has left: what it wrote is for the next in turn, or undone
-  const request& r = requests_.at(*s.op_claim);
-  if (s.owner && may_keep(s, r)) {
-    grant(s, r, *origins_.find_living(s.owner->origin_id), at);
-  } else if (!s.proposed) {
-    park(s, *s.op_claim, at);
-  }
-  // Else the record is a dead owner's: the next step names it as the one to replace.
-}
-
-void owner_table::grant(stream& s, const request& r, const origin& o, moment at) {
-  const uint64_t request_id = *s.op_claim;
-  const bool placed_now = s.proposed && s.owner->epoch == *s.proposed;
-  if (placed_now) {
-    out_.push_back(action::log{
-        base::log_level::info, "stream_placed", {{"stream", s.name}, {"origin", o.id}, {"session", r.session}}});
-  }
-  place_on(s, o.id, at);
-  s.session = r.session;
-  s.claims.pop_front();
-  if (s.publishers == 0) add_pending(s, r, request_id, at);
-  answer(request_id, assignment_to(o, s.owner));
-}
-
-void owner_table::park(stream& s, uint64_t request_id, moment at) {
-  request& r = requests_.at(request_id);
-  s.claims.pop_front();
-  if (r.deadline <= at.now) {
-    answer(request_id, tl::unexpected(unserved(r, at)));
-  } else {
-    s.parked.emplace(r.deadline, request_id);
-  }
-}
-
 base::time_point owner_table::ask_again_at(moment at) const {
   return at.now + std::max<base::duration>(config_.miss_ttl, std::chrono::milliseconds(10));
-}
-
-void owner_table::learn(stream& s, const std::optional<owner_record>& owner, moment at) {
-  if (!owner) {
-    s.miss_until = ask_again_at(at);
-    s.owner_until = base::time_point::min();
-    if (s.publishers == 0) {  // else the next renewal heals the store
-      s.owner.reset();
-      s.unstarted.reset();
-    }
-    return;
-  }
-  highest_seen_ = std::max(highest_seen_, owner->epoch.counter);
-  if (s.owner && s.owner->epoch != owner->epoch) {
-    stop_publishing(s);
-    s.unstarted.reset();
-  }
-  s.owner = owner;
-  s.owner_until = ask_again_at(at);
-  s.miss_until = base::time_point::min();
 }
 
 void owner_table::origins_confirmed(moment at) {
   const std::vector<stream*> waiting(waiting_.begin(), waiting_.end());
   for (stream* s : waiting) {
-    for (const auto& [deadline, request_id] : std::exchange(s->parked, {})) {
-      request& r = requests_.at(request_id);
-      r.tries = 0;
-      drop_proven(r.exclude);
-      s->claims.push_back(request_id);
-    }
+    unpark(*s);
     advance(*s, at);
   }
-}
-
-base::error owner_table::unserved(const request& r, moment at) const {
-  const auto candidates = origins_.candidates(at.now);
-  const bool all_full =
-      !candidates.empty() && std::all_of(candidates.begin(), candidates.end(),
-                                         [](const candidate& c) { return c.capacity != 0 && c.streams >= c.capacity; });
-  if (all_full) return {"origins_full", "every origin has as many streams as it takes"};
-  if (!r.exclude.empty()) return {"no_origin", "no other origin is alive"};
-  return {"no_origin", "no origin is alive"};
+  drains_.unblock();
+  begin_moves(at);
 }
 
 void owner_table::expire_requests(stream& s, moment at) {
@@ -334,6 +193,8 @@ void owner_table::expire_requests(stream& s, moment at) {
 void owner_table::answer(uint64_t request_id, base::result<assignment> outcome) {
   const auto found = requests_.find(request_id);
   const bool is_claim = found->second.is_claim;
+  // What is granted stays a claim of fail_over while it is pending (add_pending).
+  if (found->second.fail_over) --found->second.of->failing;
   requests_.erase(found);
   if (is_claim) {
     out_.push_back(action::reply_claim{request_id, std::move(outcome)});
@@ -346,32 +207,53 @@ void owner_table::answer_finds(stream& s, const base::result<assignment>& outcom
   for (const auto& [deadline, request_id] : std::exchange(s.finds, {})) answer(request_id, outcome);
 }
 
-uint64_t owner_table::submit(store_request request, op_kind kind) {
+uint64_t owner_table::submit(store_request request, operation op) {
   request.op = ++last_op_;
-  operation op{request.key, kind, {}};
-  if (kind == op_kind::renew) op.of = request.record->epoch;
+  op.key = request.key;
   operations_.emplace(request.op, std::move(op));
   out_.push_back(action::store{std::move(request)});
   return last_op_;
 }
 
+/// Until when a stream that nobody needs is remembered.
+base::time_point owner_table::kept_until(const stream& s) const {
+  return std::max({s.owner_until, s.miss_until, s.told_until});
+}
+
 base::time_point owner_table::deadline_of(const stream& s) const {
   base::time_point next = s.renew_at;
-  if (!s.parked.empty()) next = std::min(next, s.parked.begin()->first);
+  if (!s.parked.empty()) next = std::min({next, s.parked.begin()->first, s.unpark_at});
   if (!s.finds.empty()) next = std::min(next, s.finds.begin()->first);
   if (!s.pending.empty()) next = std::min(next, s.pending.front().until);
-  const bool asks_again = s.op == 0 && !s.finds.empty();
+  if (s.moving) next = std::min(next, s.moving->until);
+  next = std::min(next, s.move_at);
+  if (s.op == 0 && !s.finds.empty()) next = std::min(next, std::max(s.owner_until, s.miss_until));
   // What the store said is kept for its own time only if nothing else keeps the stream.
-  if (asks_again || s.idle == idleness::remembered) next = std::min(next, std::max(s.owner_until, s.miss_until));
+  if (s.idle == idleness::remembered) next = std::min(next, kept_until(s));
   return next;
+}
+
+void owner_table::count_published(stream& s) {
+  const bool is_published = s.publishers > 0 || s.failing > 0;
+  const bool is_degraded = s.publishers > 0 ? s.lost : s.failing > 0;
+  publishing_ = publishing_ + (is_published ? 1 : 0) - (s.is_published ? 1 : 0);
+  degraded_ = degraded_ + (is_degraded ? 1 : 0) - (s.is_degraded ? 1 : 0);
+  s.is_published = is_published;
+  s.is_degraded = is_degraded;
 }
 
 void owner_table::settle(stream& s, moment at) {
   undo_unstarted(s);
+  count_published(s);
   if (s.op == 0 && s.publishers == 0 && s.claims.empty() && s.pending.empty()) uncount(s);
   const bool is_busy = s.op != 0 || s.publishers > 0 || !s.claims.empty() || !s.parked.empty() || !s.finds.empty();
   file_idle(s, is_busy ? idleness::busy : s.pending.empty() ? idleness::remembered : idleness::unstarted);
-  const bool is_needed = s.idle != idleness::remembered || std::max(s.owner_until, s.miss_until) > at.now;
+  // What players watch is remembered as long as an origin says that it is there.
+  if (s.idle == idleness::remembered && s.told && s.told_until <= at.now && s.told_until != base::time_point::min() &&
+      !held_.of(*s.key).empty()) {
+    s.told_until = at.now + config_.stream_ttl;
+  }
+  const bool is_needed = s.idle != idleness::remembered || kept_until(s) > at.now;
   if (s.parked.empty() && s.finds.empty()) {
     waiting_.erase(&s);
   } else {
@@ -400,9 +282,12 @@ void owner_table::on_timeout(moment at) {
       submit_renewal(*s);
       s->renew_at = at.now + config_.stream_ttl / 4 + config_.stream_ttl / 12 * (random() % 1024) / 1024;
     }
+    if (s->unpark_at <= at.now) unpark(*s);
     expire_requests(*s, at);
+    move_timers(*s, at);
     advance(*s, at);
   }
+  begin_moves(at);
 }
 
 }  // namespace sluice::cluster

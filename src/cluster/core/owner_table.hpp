@@ -13,35 +13,53 @@
 #include <vector>
 
 #include "cluster/core/coordinator.hpp"
+#include "cluster/core/drain.hpp"
+#include "cluster/core/history.hpp"
+#include "cluster/core/holders.hpp"
 #include "cluster/core/registry.hpp"
 
 namespace sluice::cluster {
 
-/// The streams that this proxy has to do with: claims and finds under way, publishes whose mapping is renewed, and for
-/// a short while what the store said. Part of the coordinator; see coordinator.hpp for the inputs.
+/// The streams that this proxy has to do with: claims and finds under way, publishes whose mapping is renewed, moves of
+/// a drain, what players were told, and for a short while what the store said. Part of the coordinator; see
+/// coordinator.hpp for the inputs.
 ///
 /// Per stream at most one claim or find step is in the store at a time; claims go first, one after another, so that two
 /// publishers of one proxy cannot race each other. A claim that no origin can take is parked until an origin appears or
 /// its deadline passes. A claim that was granted is pending until its publish starts; if it never does, what it wrote
-/// is undone (owner_table_idle.cpp).
+/// is undone (owner_table_idle.cpp). Functions of streams that may forget the stream say so.
 class owner_table {
  public:
-  owner_table(const coordinator_config& config, registry& origins, std::deque<coordinator_action>& out);
+  owner_table(const coordinator_config& config, registry& origins, history& past, std::deque<coordinator_action>& out,
+              base::time_point now);
 
-  void claim(uint64_t request_id, const stream_key& key, std::string session, std::vector<std::string> exclude,
-             moment at);
+  void claim(uint64_t request_id, const stream_key& key, claim_request wanted, moment at);
   void find(uint64_t request_id, const stream_key& key, base::time_point deadline, moment at);
   void cancel(uint64_t request_id, moment at);
   void publish_started(const stream_key& key, const epoch& e, moment at);
   void publish_ended(const stream_key& key, const epoch& e, moment at);
+  void commit_move(uint64_t request_id, const stream_key& key, const epoch& from, const assignment& to, moment at);
+  void move_refused(const stream_key& key, const epoch& from, const std::string& to_origin, const std::string& reason,
+                    moment at);
+  base::result<size_t> drain(const std::string& server_id, bool on, moment at);
+  /// What a Sluice origin that is registered says that it holds.
+  registration_reply heartbeat(const std::string& origin_id, const std::vector<held_stream>& streams, bool whole,
+                               moment at);
   void store_replied(store_reply reply, moment at);
   /// An origin was added, is alive again or has room again: whoever waits may go on.
   void origins_confirmed(moment at);
+  /// The origin is dead, void or expired.
+  void origin_departed(const departure& who, moment at);
+  /// It was dead, and lives again.
+  void origin_returned(const std::string& origin_id, moment at);
   void on_timeout(moment at);
   base::time_point next_deadline() const { return timers_.empty() ? base::never : timers_.begin()->first; }
 
+  /// Streams published through this proxy, those without an owner now included.
   size_t publishing() const { return publishing_; }
+  size_t degraded() const { return degraded_; }
   size_t waiting() const { return requests_.size(); }
+  const drains& draining() const { return drains_; }
   std::vector<stream_status> statuses() const;
 
  private:
@@ -51,6 +69,14 @@ class owner_table {
     std::string session;
     base::time_point until;     // then it is undone
     base::time_point deadline;  // of its wait for an origin, should it claim again
+    bool fail_over = false;
+  };
+  /// A move under way: action::move was emitted.
+  struct move {
+    std::string to;
+    epoch proposed;
+    base::time_point until;  // then it counts as refused
+    uint64_t placed_beat = 0;
   };
   /// What may be forgotten when room is needed; the former first.
   enum class idleness : uint8_t { remembered, unstarted, busy };
@@ -59,11 +85,25 @@ class owner_table {
     std::string name;                 // key->str()
 
     std::optional<owner_record> owner;                       // as last heard
+    base::time_point owner_since = base::time_point::min();  // when this epoch was first heard of
     base::time_point owner_until = base::time_point::min();  // until then it need not be asked for again
     base::time_point miss_until = base::time_point::min();   // until then the store need not be asked again
     std::string session;                                     // that claimed last through this proxy
     unsigned publishers = 0;
+    bool lost = false;                               // its publishers' origin is dead
+    unsigned failing = 0;                            // claims of fail_over, unanswered or pending
+    bool is_published = false, is_degraded = false;  // as counted
     base::time_point renew_at = base::never;
+
+    std::string published_on;                             // the origin that its last publish started at
+    base::time_point moved_at = base::time_point::min();  // when one started at another than the one before
+    std::optional<move> moving;                           // by a drain
+    std::string drained_from;                             // the server id, while it is to be moved
+    base::time_point move_at = base::never;               // when its turn comes, if it came too early
+    std::optional<epoch> moved_to;                        // committed; publish_started() for it is no second publisher
+
+    std::optional<assignment> told;                         // what finds were answered with last
+    base::time_point told_until = base::time_point::min();  // kept until then
 
     std::string counted_on;    // the origin whose load this stream is part of, empty: none
     uint64_t placed_beat = 0;  // the origin's heartbeat after which it was placed there, 0: not by us
@@ -78,38 +118,85 @@ class owner_table {
     std::optional<epoch> proposed;                     // by that claim
     std::deque<uint64_t> claims;                       // in turn
     std::multimap<base::time_point, uint64_t> parked;  // claims without an origin, by deadline
+    base::time_point unpark_at = base::never;          // they are tried again then at the latest
     std::multimap<base::time_point, uint64_t> finds;   // by deadline
     base::time_point timer = base::never;              // as filed in timers_
   };
   struct request {
     stream* of = nullptr;
     bool is_claim = false;
+    bool fail_over = false;
     base::time_point deadline;
+    base::time_point cold_until;  // a claim in a cold store waits until then for who holds the stream
     std::string session;
     std::vector<std::string> exclude;
     unsigned tries = 0;
   };
-  enum class op_kind : uint8_t { step, renew, drop };
+  /// Of a change of owner, for the history (what) and the log (reason).
+  struct cause {
+    std::string_view what, reason;
+  };
+  enum class op_kind : uint8_t { step, renew, drop, move };
   struct operation {
     stream_key key;
     op_kind kind = op_kind::step;
-    epoch of;  // renew: what is renewed
+    epoch of;                 // renew: what is renewed; move: what is replaced
+    uint64_t request_id = 0;  // move
+    assignment to;            // move
   };
 
   stream* admit(uint64_t request_id, const stream_key& key, bool is_claim, moment at);
   stream& stream_of(const stream_key& key);
+  /// May forget the stream, as settle() does.
   void advance(stream& s, moment at);
+  assignment assignment_to(const origin& o, const std::optional<owner_record>& record) const;
+  void remember(const stream& s, moment at, std::string_view what, std::string_view origin_id, const epoch& e,
+                std::string_view reason);
+
+  // Claims (owner_table_claim.cpp).
   void step_claim(stream& s, moment at);
-  void step_find(stream& s, moment at);
   void step_done(stream& s, store_reply& reply, moment at);
-  void park(stream& s, uint64_t request_id, moment at);
+  void step_failed(stream& s, base::error why, bool for_claim, moment at);
   void grant(stream& s, const request& r, const origin& o, moment at);
+  void park(stream& s, uint64_t request_id, moment at);
+  void unpark(stream& s);
   void drop_proven(std::vector<std::string>& exclude) const;
-  bool may_keep(const stream& s, const request& r) const;
-  void learn(stream& s, const std::optional<owner_record>& owner, moment at);
+  bool may_keep(const stream& s, const request& r, moment at) const;
+  bool is_braked(const stream& s, const request& r, moment at) const;
+  bool is_cold(const stream& s, const request& r, moment at) const;
+  std::optional<std::string> place(const stream& s, const request& r, moment at) const;
+  epoch next_epoch(const stream& s, moment at);
+  cause cause_of(const stream& s, const request& r) const;
+
+  // Who owns, who holds, and what players were told (owner_table_held.cpp).
+  void step_find(stream& s, moment at);
+  std::optional<assignment> findable(const stream& s, moment at) const;
+  const holders::copy* held_elsewhere(const stream& s) const;
+  bool is_unused(const stream& s, moment at) const;
+  bool is_claimed_here(const stream& s) const;
+  void learn(stream& s, const std::optional<owner_record>& owner, cause why, moment at);
+  void owner_learned(stream& s, const std::optional<owner_record>& before, cause why, moment at);
+  void announce(stream& s, const assignment& to);
+  void copy_found(const stream_key& key, const std::string& origin_id, moment at);
+  bool may_hold(const std::string& origin_id) const;
+  void tell(stream& s, const assignment& to, moment at);
+
+  // What is published here (owner_table_publish.cpp).
   void stop_publishing(stream& s);
   void submit_renewal(stream& s);
   void renewed(const stream_key& key, const epoch& of, store_reply& reply, moment at);
+
+  // Moves of a drain (owner_table_move.cpp).
+  void plan_move(stream& s);
+  void unplan_move(stream& s);
+  void begin_moves(moment at);
+  void begin_move(stream& s, moment at);
+  void moved(stream& s, const owner_record& to, moment at);
+  void end_move(stream& s);
+  void refuse_move(stream& s, const std::string& to_origin, const std::string& reason, moment at);
+  void move_replied(const operation& op, store_reply& reply, moment at);
+  void move_timers(stream& s, moment at);
+
   void count_on(stream& s, const std::string& origin_id);
   void place_on(stream& s, const std::string& origin_id, moment at);
   void uncount(stream& s);
@@ -127,8 +214,10 @@ class owner_table {
   base::error unserved(const request& r, moment at) const;
   void answer(uint64_t request_id, base::result<assignment> outcome);
   void answer_finds(stream& s, const base::result<assignment>& outcome);
-  uint64_t submit(store_request request, op_kind kind);
+  uint64_t submit(store_request request, operation op);
   base::time_point deadline_of(const stream& s) const;
+  base::time_point kept_until(const stream& s) const;
+  void count_published(stream& s);
   /// Files the stream's next deadline, or forgets the stream if nothing needs it: `s` may be gone afterwards.
   void settle(stream& s, moment at);
   base::time_point ask_again_at(moment at) const;
@@ -136,7 +225,10 @@ class owner_table {
 
   const coordinator_config& config_;
   registry& origins_;
+  history& past_;
   std::deque<coordinator_action>& out_;
+  holders held_;
+  drains drains_;
   std::unordered_map<stream_key, stream> streams_;
   std::unordered_map<uint64_t, request> requests_;
   std::unordered_map<uint64_t, operation> operations_;
@@ -150,7 +242,9 @@ class owner_table {
   uint64_t last_op_ = 0;
   uint64_t highest_seen_ = 0;  // epoch counter
   uint64_t random_state_;
-  size_t publishing_ = 0;
+  size_t publishing_ = 0, degraded_ = 0;
+  size_t moving_ = 0;
+  base::time_point cold_until_;
 };
 
 }  // namespace sluice::cluster

@@ -36,12 +36,14 @@ void owner_table::uncount(stream& s) {
 
 void owner_table::add_pending(stream& s, const request& r, uint64_t request_id, moment at) {
   if (s.pending.size() >= pending_max) remove_pending(s, 0);
-  s.pending.push_back({request_id, r.session, at.now + config_.unstarted_ttl, r.deadline});
+  s.pending.push_back({request_id, r.session, at.now + config_.unstarted_ttl, r.deadline, r.fail_over});
+  if (r.fail_over) ++s.failing;
   granted_.emplace(request_id, &s);
 }
 
 void owner_table::remove_pending(stream& s, size_t index) {
   granted_.erase(s.pending[index].request_id);
+  if (s.pending[index].fail_over) --s.failing;
   s.pending.erase(s.pending.begin() + static_cast<std::ptrdiff_t>(index));
 }
 
@@ -90,7 +92,7 @@ void owner_table::undo_unstarted(stream& s) {
   ask.what = store_request::kind::drop;
   ask.key = *s.key;
   ask.record = s.owner;
-  submit(std::move(ask), op_kind::drop);
+  submit(std::move(ask), {{}, op_kind::drop, {}, 0, {}});
   s.owner.reset();
   s.owner_until = base::time_point::min();
   s.unstarted.reset();
@@ -112,7 +114,8 @@ bool owner_table::evict_one(moment at) {
     stream& s = *list.front();
     if (!s.pending.empty()) remember_undone(s);
     while (!s.pending.empty()) remove_pending(s, 0);
-    s.owner_until = s.miss_until = base::time_point::min();
+    s.owner_until = s.miss_until = s.told_until = base::time_point::min();
+    s.told.reset();
     settle(s, at);
     return true;
   }

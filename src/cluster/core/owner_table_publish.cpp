@@ -1,5 +1,6 @@
 // The part of owner_table that follows what is published through this proxy, and renews it in the store.
 
+#include <algorithm>
 #include <utility>
 
 #include "cluster/core/owner_table.hpp"
@@ -10,8 +11,18 @@ void owner_table::publish_started(const stream_key& key, const epoch& e, moment 
   const auto found = streams_.find(key);
   const bool is_known = found != streams_.end() && found->second.owner && found->second.owner->epoch == e;
   stream* const restored = is_known ? nullptr : restore_undone(key, e);
-  if (!is_known && restored == nullptr) return;  // overtaken by another claim
+  if (!is_known && restored == nullptr) {  // overtaken by another claim: its publisher learns by whom
+    if (found == streams_.end() || !found->second.owner || found->second.owner->epoch < e) return;
+    if (const origin* o = origins_.find_living(found->second.owner->origin_id)) {
+      out_.push_back(action::owner_changed{key, assignment_to(*o, found->second.owner)});
+    }
+    return;
+  }
   stream& s = is_known ? found->second : *restored;
+  if (s.moved_to == e && s.publishers > 0) {
+    s.moved_to.reset();
+    return;
+  }
   s.unstarted.reset();
   if (!s.pending.empty()) remove_pending(s, 0);
   if (restored != nullptr || s.owner->proxy_id != config_.proxy_id) {
@@ -19,12 +30,23 @@ void owner_table::publish_started(const stream_key& key, const epoch& e, moment 
     submit_renewal(s);
   }
   if (s.publishers++ == 0) {
-    ++publishing_;
     // Spread, so that the publishes of a storm do not come back to the store together for ever.
     s.renew_at = at.now + config_.stream_ttl / 6 + config_.stream_ttl / 6 * (random() % 1024) / 1024;
+    remember(s, at, "published", s.owner->origin_id, e, s.session);
   }
+  const origin* o = origins_.find_living(s.owner->origin_id);
+  s.lost = o == nullptr;
+  if (!s.published_on.empty() && s.published_on != s.owner->origin_id) s.moved_at = at.now;
+  s.published_on = s.owner->origin_id;
   if (s.counted_on != s.owner->origin_id) count_on(s, s.owner->origin_id);
+  held_.fence(key, s.owner->origin_id, e);
+  if (o != nullptr) {
+    announce(s, assignment_to(*o, s.owner));
+    tell(s, assignment_to(*o, s.owner), at);
+  }
+  plan_move(s);
   settle(s, at);
+  begin_moves(at);
 }
 
 void owner_table::publish_ended(const stream_key& key, const epoch& e, moment at) {
@@ -34,16 +56,34 @@ void owner_table::publish_ended(const stream_key& key, const epoch& e, moment at
   if (s.publishers == 0 || --s.publishers > 0) return;
   s.publishers = 1;
   stop_publishing(s);
-  submit_renewal(s);  // from now on it lives one TTL, for a publisher who comes back
+  remember(s, at, "ended", s.owner->origin_id, e, s.session);
+  // From now on it lives one TTL, for a publisher who comes back; a dead owner is of no use to him.
+  if (origins_.find_living(s.owner->origin_id) != nullptr) submit_renewal(s);
   s.owner_until = ask_again_at(at);
   settle(s, at);
+  begin_moves(at);
 }
 
 void owner_table::stop_publishing(stream& s) {
   if (s.publishers == 0) return;
   s.publishers = 0;
+  s.lost = false;
   s.renew_at = base::never;
-  --publishing_;
+  s.moved_to.reset();
+  unplan_move(s);
+}
+
+void owner_table::origin_departed(const departure& who, moment at) {
+  held_.drop(who.id);
+  if (!who.was_living) return;
+  for (auto& [key, s] : streams_) {
+    if (s.publishers == 0 || s.lost || s.owner->origin_id != who.id) continue;
+    s.lost = true;
+    end_move(s);
+    remember(s, at, "lost", who.id, s.owner->epoch, who.reason == loss_reason::gone ? "gone" : "silent");
+    settle(s, at);  // keeps it: it is published
+  }
+  begin_moves(at);
 }
 
 void owner_table::submit_renewal(stream& s) {
@@ -52,7 +92,10 @@ void owner_table::submit_renewal(stream& s) {
   ask.key = *s.key;
   ask.record = s.owner;
   ask.ttl = config_.stream_ttl;
-  submit(std::move(ask), op_kind::renew);
+  operation op;
+  op.kind = op_kind::renew;
+  op.of = s.owner->epoch;
+  submit(std::move(ask), std::move(op));
 }
 
 void owner_table::renewed(const stream_key& key, const epoch& of, store_reply& reply, moment at) {
@@ -64,23 +107,31 @@ void owner_table::renewed(const stream_key& key, const epoch& of, store_reply& r
   const std::string& by = (*reply.owner)->origin_id;
   out_.push_back(action::log{
       base::log_level::warn, "stream_lost", {{"stream", s.name}, {"origin", s.owner->origin_id}, {"by", by}}});
-  learn(s, *reply.owner, at);
+  learn(s, *reply.owner, {"owner", "store"}, at);
   advance(s, at);
 }
 
 std::vector<stream_status> owner_table::statuses() const {
   std::vector<stream_status> all;
   for (const auto& [key, s] : streams_) {
-    if (!s.owner && s.publishers == 0) continue;
+    if (!s.owner && !s.is_published) continue;
     stream_status& shown = all.emplace_back();
     shown.key = key;
     if (s.owner) {
       shown.origin_id = s.owner->origin_id;
       shown.epoch = s.owner->epoch;
     }
-    if (s.publishers > 0) shown.session = s.session;
-    shown.degraded = s.publishers > 0 && !(s.owner && origins_.find_living(s.owner->origin_id));
+    if (s.is_published) shown.session = s.session;
+    shown.degraded = s.is_degraded;
+    shown.held = !held_.of(key).empty();
   }
+  held_.for_each([&](const stream_key& key, const std::vector<holders::copy>& copies) {
+    const auto known = streams_.find(key);
+    if (known != streams_.end() && (known->second.owner || known->second.is_published)) return;
+    const auto best =
+        std::max_element(copies.begin(), copies.end(), [](const auto& a, const auto& b) { return a.epoch < b.epoch; });
+    all.push_back({key, best->origin_id, best->epoch, {}, false, true});
+  });
   return all;
 }
 

@@ -122,7 +122,9 @@ void registry::revive(origin& o, std::string_view by) {
   o.fell_at = base::never;
   confirmed_ = true;
   changed_ = true;
-  if (was_dead) log(base::log_level::info, "origin_back", o, by);
+  if (!was_dead) return;
+  returned_.push_back(o.id);
+  log(base::log_level::info, "origin_back", o, by);
 }
 
 /// It has answered to what was sent at `at`.
@@ -135,7 +137,7 @@ void registry::prove(origin& o, base::time_point at, std::string_view by) {
 
 /// It is dead, void or expired now. Each loss is told once.
 void registry::depart(const origin& o, loss_reason reason) {
-  departures_.push_back({o.id, o.is_living()});
+  departures_.push_back({o.id, o.is_living(), reason});
   if (o.is_living()) out_.push_back(action::origin_lost{o.id, reason});
 }
 

@@ -104,6 +104,7 @@ struct origin {
 struct departure {
   std::string id;
   bool was_living = false;  ///< action::origin_lost has told of it
+  loss_reason reason = loss_reason::gone;
 };
 
 /// The origins, their incarnations and whether they live. Part of the coordinator, whose action queue it feeds with
@@ -149,6 +150,8 @@ class registry {
   bool mass_silence() const { return mass_silence_; }
 
   std::vector<departure> take_departures() { return std::exchange(departures_, {}); }
+  /// Those that were dead and live again.
+  std::vector<std::string> take_returned() { return std::exchange(returned_, {}); }
   /// Whether an origin was added, is alive again, proven to be gone or has room again since the last call.
   bool take_confirmed() { return std::exchange(confirmed_, false); }
   /// True once after anything that a snapshot shows has changed.
@@ -206,6 +209,7 @@ class registry {
   std::deque<std::string> voided_order_;                                 // oldest first: the set is bounded
   std::unordered_set<std::string> draining_;                             // server ids
   std::vector<departure> departures_;
+  std::vector<std::string> returned_;
   base::time_point floor_ = base::time_point::min();  // silence counts from here at the earliest
   size_t fallen_ = 0;                                 // living origins that are silent, as of the last on_timeout()
   bool mass_silence_ = false;

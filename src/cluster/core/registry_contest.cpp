@@ -54,7 +54,7 @@ registry::origin_map::iterator registry::make_void(origin_map::iterator at, cons
 }
 
 registry::origin_map::iterator registry::erase(origin_map::iterator at) {
-  departures_.push_back({at->first, false});
+  departures_.push_back({at->first, false, loss_reason::gone});
   answer(at->second.asks, origin_verdict::dead);
   answer(at->second.asks_next, origin_verdict::dead);
   forget_disputes(at->first);

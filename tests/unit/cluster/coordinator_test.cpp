@@ -352,6 +352,7 @@ TEST(coordinator, full_origins_get_nothing_more) {
   auto o1 = sluice_at("o1", 1001);
   o1.sluice->capacity = 5;
   o1.sluice->load.streams = 3;
+  o1.sluice->whole = true;
   c.add(o1);
   const assignment a = c.granted(numbered(1));
   c.granted(numbered(2));
@@ -366,6 +367,7 @@ TEST(coordinator, a_claim_that_waits_for_room_goes_on_when_there_is_some) {
   auto o1 = sluice_at("o1", 1001);
   o1.sluice->capacity = 2;
   o1.sluice->load.streams = 2;
+  o1.sluice->whole = true;
   c.add(o1);
   c.claim(1, numbered(1));
   c.claim(2, numbered(2));

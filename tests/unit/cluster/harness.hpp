@@ -75,7 +75,9 @@ class cluster_harness {
       } else if (auto* m = std::get_if<action::move>(&*next)) {
         moves.push_back(*m);
       } else {
-        events.insert(std::string(std::get<action::log>(*next).event));
+        const auto& line = std::get<action::log>(*next);
+        events.insert(std::string(line.event));
+        if (line.event == "owner_changed") changed_because.push_back(line.fields.back().value);
       }
     }
   }
@@ -86,6 +88,15 @@ class cluster_harness {
       store_.submit(std::move(request), [this](store_reply reply) { core_->store_replied(std::move(reply), now_); });
     }
     if (hold_store) drain();
+  }
+  /// The store does not answer what it was asked.
+  void fail_store() {
+    while (!held_.empty()) {
+      const uint64_t op = held_.front().op;
+      held_.pop_front();
+      core_->store_replied({op, base::fail("store_unavailable")}, now_);
+    }
+    drain();
   }
   /// Answers the oldest probe that is out.
   void answer_probe(bool ok, std::optional<std::string> incarnation = {}) {
@@ -131,6 +142,46 @@ class cluster_harness {
   void claim(uint64_t id, const stream_key& key, std::string session = "s", std::vector<std::string> exclude = {}) {
     core_->claim(id, key, {.session = std::move(session), .exclude = std::move(exclude)}, now_);
     drain();
+  }
+  /// A publisher goes on after its owner was lost, as a relay does it.
+  void fail_over(uint64_t id, const stream_key& key, const epoch& old, base::duration wait = 30s,
+                 std::vector<std::string> exclude = {}, std::string session = "s") {
+    core_->publish_ended(key, old, now_);
+    drain();
+    core_->claim(id, key, {std::move(session), std::move(exclude), now_.now + wait, true}, now_);
+    drain();
+  }
+  /// A publish that has started.
+  assignment published(const stream_key& key, std::string session = "s") {
+    const assignment a = granted(key, std::move(session));
+    start(key, a.epoch);
+    return a;
+  }
+  void start(const stream_key& key, const epoch& e) {
+    core_->publish_started(key, e, now_);
+    drain();
+  }
+  /// A heartbeat with streams.
+  registration_reply beat(origin_registration reg, std::vector<held_stream> streams, bool whole = true) {
+    reg.sluice->load.streams = static_cast<uint32_t>(streams.size());
+    reg.sluice->streams = std::move(streams);
+    reg.sluice->whole = whole;
+    auto reply = core_->registration(std::move(reg), now_);
+    drain();
+    EXPECT_TRUE(reply);
+    return reply ? *reply : registration_reply{};
+  }
+  /// Heartbeats of all, for so many seconds.
+  void beats(const std::vector<origin_registration>& all, int seconds) {
+    for (int i = 0; i < seconds; ++i) {
+      pass(1s);
+      for (const auto& reg : all) add(reg);
+    }
+  }
+  std::vector<std::string> happened(const stream_key& key) const {
+    std::vector<std::string> out;
+    for (const history_event& e : core_->explain(key)) out.push_back(e.what + (e.reason.empty() ? "" : " " + e.reason));
+    return out;
   }
   void find(uint64_t id, const stream_key& key, base::time_point deadline = base::never) {
     core_->find(id, key, deadline, now_);
@@ -184,6 +235,7 @@ class cluster_harness {
   std::vector<action::origin_lost> lost;
   std::vector<action::owner_changed> changes;
   std::vector<action::move> moves;
+  std::vector<std::string> changed_because;  // the reasons of owner_changed log lines
   std::deque<action::probe> probes;
   std::vector<probe_kind> asked;  // all probes so far
   std::map<uint64_t, base::result<assignment>> claims, finds;

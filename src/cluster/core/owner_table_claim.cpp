@@ -1,0 +1,209 @@
+// The part of owner_table that serves publishers: who gets the owner there is, who gets a new one, and who waits.
+
+#include <algorithm>
+#include <utility>
+
+#include "cluster/core/owner_table.hpp"
+
+namespace sluice::cluster {
+namespace {
+
+/// Two proxies that replace each other's claims this often see different origins alive.
+constexpr unsigned claim_tries_max = 8;
+
+bool contains(const std::vector<std::string>& ids, const std::string& id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+}  // namespace
+
+/// An origin that has answered since it failed is no longer excluded.
+void owner_table::drop_proven(std::vector<std::string>& exclude) const {
+  std::erase_if(exclude, [&](const std::string& id) { return origins_.proven_since_failure(id); });
+}
+
+/// Whether this claim is to be answered with the owner there is: yes while its origin lives, except for one that the
+/// claimant could not reach, if that moves nobody else's publish, and for one that is drained and not in use.
+bool owner_table::may_keep(const stream& s, const request& r, moment at) const {
+  const origin* o = s.owner ? origins_.find_living(s.owner->origin_id) : nullptr;
+  if (o == nullptr) return false;
+  if (contains(r.exclude, o->id)) return s.publishers > 0 && s.session != r.session;
+  if (s.publishers > 0 || !origins_.is_draining(o->reg.server) || held_.holds(o->id, *s.key)) return true;
+  return r.fail_over && origins_.candidates(at.now).empty();
+}
+
+/// A published stream has just moved, and whether its owner is lost again is not sure.
+bool owner_table::is_braked(const stream& s, const request& r, moment at) const {
+  if (!r.fail_over || !s.owner || s.unstarted || s.published_on != s.owner->origin_id) return false;
+  if (s.moved_at + config_.move_interval <= at.now) return false;
+  const origin* o = origins_.find(s.owner->origin_id);
+  return o != nullptr && (o->is_living() || o->lost_by == loss_reason::silent);
+}
+
+/// The store may have forgotten everything with this process, and an origin that has streams has not told which.
+bool owner_table::is_cold(const stream& s, const request& r, moment at) const {
+  if (at.now >= r.cold_until || s.owner) return false;
+  const auto& all = origins_.all();
+  return std::any_of(all.begin(), all.end(), [&](const auto& other) {
+    const origin& o = other.second;
+    return o.is_living() && o.reg.sluice && o.reg.sluice->load.streams > 0 && !held_.has_whole(o.id);
+  });
+}
+
+/// The origin for a new owner, if the claim need not wait: the one that has a publisher for the stream, who may be this
+/// one's ghost, or the one that placement picks.
+std::optional<std::string> owner_table::place(const stream& s, const request& r, moment at) const {
+  if (is_cold(s, r, at) || is_braked(s, r, at)) return std::nullopt;
+  if (!r.fail_over) {
+    const holders::copy* held = held_elsewhere(s);
+    if (held != nullptr && !contains(r.exclude, held->origin_id)) return held->origin_id;
+  }
+  // Beyond its time a claim that was tried in vain may still go where an origin is known to live, but waits no more.
+  const auto candidates = origins_.candidates(at.now, r.deadline <= at.now);
+  const auto picked = pick_origin(s.name, candidates, r.exclude);
+  if (!picked) return std::nullopt;
+  return std::string(candidates[*picked].origin_id);
+}
+
+epoch owner_table::next_epoch(const stream& s, moment at) {
+  highest_seen_ = next_epoch_counter(s.owner ? s.owner->epoch.counter : 0, highest_seen_, at.wall_ms);
+  return {highest_seen_, random()};
+}
+
+/// Takes the first claim one step further: an answer, a step in the store, or the parking lot.
+void owner_table::step_claim(stream& s, moment at) {
+  const uint64_t request_id = s.claims.front();
+  request& r = requests_.at(request_id);
+  const bool keep = may_keep(s, r, at);
+  if (keep && s.publishers > 0) {
+    // Published through this proxy: the store cannot know better, even if it has just lost everything.
+    s.claims.pop_front();
+    answer(request_id, assignment_to(*origins_.find_living(s.owner->origin_id), s.owner));
+    return;
+  }
+  if (++r.tries > claim_tries_max) {
+    s.claims.pop_front();
+    answer(request_id, base::fail("store_conflict", "proxies disagree on the owner of " + s.name));
+    return;
+  }
+  store_request ask;
+  ask.key = *s.key;
+  s.op_claim = request_id;
+  s.proposed.reset();
+  if (s.publishers == 0 && s.pending.empty()) uncount(s);  // from the last try
+  if (auto origin_id = place(s, r, at)) {
+    owner_record record;
+    record.origin_id = std::move(*origin_id);
+    record.epoch = next_epoch(s, at);
+    record.proxy_id = config_.proxy_id;
+    record.started_ms = s.owner ? s.owner->started_ms : at.wall_ms;
+    ask.what = store_request::kind::claim;
+    if (s.owner && !keep) ask.replaces = s.owner->epoch;
+    ask.ttl = config_.stream_ttl;
+    s.proposed = record.epoch;
+    // Counted from now, not from the grant: those who wait for room together must not all take the same place.
+    if (s.publishers == 0) place_on(s, record.origin_id, at);
+    ask.record = std::move(record);
+  } else {
+    ask.what = store_request::kind::find;  // nobody may take a new stream, but this one may have an owner that lives
+  }
+  s.op = submit(std::move(ask), {});
+}
+
+/// Why this claim changes the owner, for the log and the history.
+owner_table::cause owner_table::cause_of(const stream& s, const request& r) const {
+  if (!s.owner) return {"owner", "placed"};
+  const origin* o = origins_.find(s.owner->origin_id);
+  const std::string_view what = r.fail_over ? "failed_over" : "owner";
+  if (o == nullptr || (!o->is_living() && o->lost_by == loss_reason::gone)) return {what, "gone"};
+  if (!o->is_living()) return {what, "silent"};
+  if (contains(r.exclude, o->id)) return {what, "unreachable"};
+  return {what, origins_.is_draining(o->reg.server) ? "drained" : "replaced"};
+}
+
+void owner_table::step_done(stream& s, store_reply& reply, moment at) {
+  const bool for_claim = !s.claims.empty() && s.claims.front() == s.op_claim;
+  if (!reply.owner) return step_failed(s, std::move(reply.owner.error()), for_claim, at);
+  const std::optional<owner_record>& owner = *reply.owner;
+  const bool is_ours = s.proposed && owner && owner->epoch == *s.proposed;
+  const bool is_first = !s.owner;
+  // For a claimant who has left, too: what it wrote is for the next in turn, or undone.
+  const cause why = !is_ours    ? cause{"owner", "store"}
+                    : for_claim ? cause_of(s, requests_.at(*s.op_claim))
+                                : cause{"owner", "placed"};
+  learn(s, owner, why, at);
+  if (is_ours) s.unstarted = s.proposed;
+  if (!for_claim) return;
+  const request& r = requests_.at(*s.op_claim);
+  if (s.owner && may_keep(s, r, at)) {
+    if (is_ours && is_first) {
+      out_.push_back(action::log{base::log_level::info,
+                                 "stream_placed",
+                                 {{"stream", s.name}, {"origin", s.owner->origin_id}, {"session", r.session}}});
+    }
+    grant(s, r, *origins_.find_living(s.owner->origin_id), at);
+  } else if (!s.proposed) {
+    park(s, *s.op_claim, at);
+  }
+  // Else the record is a dead owner's: the next step names it as the one to replace.
+}
+
+/// A live stream does not end for want of a store: its claim is tried again.
+void owner_table::step_failed(stream& s, base::error why, bool for_claim, moment at) {
+  out_.push_back(action::log{base::log_level::warn, "store_failed", {{"stream", s.name}, {"reason", why.reason}}});
+  s.miss_until = ask_again_at(at);
+  if (!for_claim) return;
+  const uint64_t request_id = *s.op_claim;
+  const request& r = requests_.at(request_id);
+  if (r.fail_over && r.deadline > at.now) {
+    park(s, request_id, at);
+    s.unpark_at = std::min(s.unpark_at, s.miss_until);
+    return;
+  }
+  s.claims.pop_front();
+  answer(request_id, tl::unexpected(std::move(why)));
+}
+
+void owner_table::grant(stream& s, const request& r, const origin& o, moment at) {
+  const uint64_t request_id = *s.op_claim;
+  place_on(s, o.id, at);
+  s.session = r.session;
+  s.claims.pop_front();
+  if (s.publishers == 0) add_pending(s, r, request_id, at);
+  answer(request_id, assignment_to(o, s.owner));
+}
+
+void owner_table::park(stream& s, uint64_t request_id, moment at) {
+  request& r = requests_.at(request_id);
+  s.claims.pop_front();
+  if (r.deadline <= at.now) {
+    answer(request_id, tl::unexpected(unserved(r, at)));
+    return;
+  }
+  s.parked.emplace(r.deadline, request_id);
+  if (is_cold(s, r, at)) s.unpark_at = std::min(s.unpark_at, r.cold_until);
+  if (is_braked(s, r, at)) s.unpark_at = std::min(s.unpark_at, s.moved_at + config_.move_interval);
+}
+
+/// The parked claims are tried again.
+void owner_table::unpark(stream& s) {
+  s.unpark_at = base::never;
+  for (const auto& [deadline, request_id] : std::exchange(s.parked, {})) {
+    request& r = requests_.at(request_id);
+    r.tries = 0;
+    drop_proven(r.exclude);
+    s.claims.push_back(request_id);
+  }
+}
+
+base::error owner_table::unserved(const request& r, moment at) const {
+  const auto candidates = origins_.candidates(at.now);
+  const bool all_full =
+      !candidates.empty() && std::all_of(candidates.begin(), candidates.end(),
+                                         [](const candidate& c) { return c.capacity != 0 && c.streams >= c.capacity; });
+  if (all_full) return {"origins_full", "every origin has as many streams as it takes"};
+  if (!r.exclude.empty()) return {"no_origin", "no other origin is alive"};
+  return {"no_origin", "no origin is alive"};
+}
+
+}  // namespace sluice::cluster

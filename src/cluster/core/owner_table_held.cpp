@@ -1,0 +1,188 @@
+// The part of owner_table that knows where a stream is: the record, the copies that origins say they hold, and what
+// players were told of it.
+
+#include <algorithm>
+#include <utility>
+
+#include "cluster/core/owner_table.hpp"
+
+namespace sluice::cluster {
+namespace {
+
+/// Two heartbeats of the usual second, and a little: so long an owner without a publisher may be one whose publisher is
+/// on his way.
+constexpr base::duration arrival_time = std::chrono::milliseconds(2500);
+
+}  // namespace
+
+void owner_table::step_find(stream& s, moment at) {
+  const bool fresh = s.owner_until > at.now;
+  const bool missed = s.miss_until > at.now;
+  if (fresh || missed || s.publishers > 0) {
+    if (const auto found = findable(s, at)) {
+      tell(s, *found, at);
+      answer_finds(s, *found);
+      return;
+    }
+  }
+  if (fresh) return;  // the owner is dead: its publisher's proxy will claim another
+  if (missed) {
+    if (config_.play_unowned != play_unowned::relay) return;
+    const auto candidates = origins_.candidates(at.now);
+    if (const auto picked = pick_origin(s.name, candidates, {}, {.use_load = false})) {
+      const assignment to = assignment_to(*origins_.find(std::string(candidates[*picked].origin_id)), std::nullopt);
+      tell(s, to, at);
+      answer_finds(s, to);
+    }
+    return;
+  }
+  store_request ask;
+  ask.what = store_request::kind::find;
+  ask.key = *s.key;
+  s.op_claim.reset();
+  s.proposed.reset();
+  s.op = submit(std::move(ask), {});
+}
+
+/// Where a player is to go: to the owner, or to an origin that has a publisher where the owner has none.
+std::optional<assignment> owner_table::findable(const stream& s, moment at) const {
+  const origin* o = s.owner ? origins_.find_living(s.owner->origin_id) : nullptr;
+  if (o != nullptr && !is_unused(s, at)) return assignment_to(*o, s.owner);
+  // Of what is published here the claim decides that is under way, or about to come.
+  if (o == nullptr && (s.publishers > 0 || s.failing > 0)) return std::nullopt;
+  if (const holders::copy* held = held_elsewhere(s)) {
+    owner_record record;
+    record.epoch = held->epoch;
+    return assignment_to(*origins_.find(held->origin_id), record);
+  }
+  if (o != nullptr) return assignment_to(*o, s.owner);
+  return std::nullopt;
+}
+
+/// The published copy with the highest epoch at a living origin that is not the owner's.
+const holders::copy* owner_table::held_elsewhere(const stream& s) const {
+  const holders::copy* best = nullptr;
+  for (const holders::copy& held : held_.of(*s.key)) {
+    if (held.fenced_by != epoch{} || (s.owner && held.origin_id == s.owner->origin_id)) continue;
+    if (!may_hold(held.origin_id)) continue;
+    if (best == nullptr || held.epoch > best->epoch) best = &held;
+  }
+  return best;
+}
+
+/// The owner says what it holds, had time to get its publisher, and has none.
+bool owner_table::is_unused(const stream& s, moment at) const {
+  return !is_claimed_here(s) && s.owner_since + arrival_time <= at.now && held_.has_whole(s.owner->origin_id) &&
+         !held_.holds(s.owner->origin_id, *s.key);
+}
+
+/// This proxy has somebody who publishes it or is about to.
+bool owner_table::is_claimed_here(const stream& s) const {
+  return s.publishers > 0 || s.failing > 0 || !s.pending.empty() || !s.claims.empty();
+}
+
+void owner_table::learn(stream& s, const std::optional<owner_record>& owner, cause why, moment at) {
+  if (!owner) {
+    s.miss_until = ask_again_at(at);
+    s.owner_until = base::time_point::min();
+    if (s.publishers == 0) {  // else the next renewal heals the store
+      s.owner.reset();
+      s.unstarted.reset();
+    }
+    return;
+  }
+  highest_seen_ = std::max(highest_seen_, owner->epoch.counter);
+  s.owner_until = ask_again_at(at);
+  s.miss_until = base::time_point::min();
+  if (s.owner && owner->epoch < s.owner->epoch && origins_.find_living(s.owner->origin_id) != nullptr &&
+      held_.holds(s.owner->origin_id, *s.key)) {
+    return;  // the store has lost a write: the truth is with the origins
+  }
+  const std::optional<owner_record> before = std::exchange(s.owner, owner);
+  if (before && before->epoch == owner->epoch) return;
+  if (before) {
+    stop_publishing(s);
+    s.unstarted.reset();
+  }
+  owner_learned(s, before, why, at);
+}
+
+/// The stream has another owner, or the same one by a new claim.
+void owner_table::owner_learned(stream& s, const std::optional<owner_record>& before, cause why, moment at) {
+  s.owner_since = at.now;
+  if (before) {
+    out_.push_back(action::log{base::log_level::info,
+                               "owner_changed",
+                               {{"stream", s.name},
+                                {"origin", s.owner->origin_id},
+                                {"previous", before->origin_id},
+                                {"epoch", text_of(s.owner->epoch)},
+                                {"reason", why.reason}}});
+  }
+  remember(s, at, why.what, s.owner->origin_id, s.owner->epoch, why.reason);
+  if (s.publishers > 0 || s.failing > 0) held_.fence(*s.key, s.owner->origin_id, s.owner->epoch);
+  if (const origin* o = origins_.find_living(s.owner->origin_id)) announce(s, assignment_to(*o, s.owner));
+}
+
+/// Tells those who were told something else.
+void owner_table::announce(stream& s, const assignment& to) {
+  if (!s.told || (s.told->origin_id == to.origin_id && s.told->epoch == to.epoch)) return;
+  s.told = to;
+  out_.push_back(action::owner_changed{*s.key, to});
+}
+
+void owner_table::tell(stream& s, const assignment& to, moment at) {
+  s.told = to;
+  s.told_until = at.now + config_.stream_ttl;
+}
+
+registration_reply owner_table::heartbeat(const std::string& origin_id, const std::vector<held_stream>& streams,
+                                          bool whole, moment at) {
+  for (const held_stream& held : streams) highest_seen_ = std::max(highest_seen_, held.epoch.counter);
+  for (const stream_key& key : held_.update(origin_id, streams, whole)) copy_found(key, origin_id, at);
+  if (whole && at.now < cold_until_) origins_confirmed(at);
+  registration_reply reply;
+  reply.fenced = held_.fenced(origin_id);
+  reply.want_whole = !held_.has_whole(origin_id);
+  return reply;
+}
+
+/// An origin that was taken for dead lives: what it has told meanwhile counts from now on.
+void owner_table::origin_returned(const std::string& origin_id, moment at) {
+  for (const stream_key& key : held_.keys(origin_id)) copy_found(key, origin_id, at);
+}
+
+/// The origin says that it has a publisher for the stream.
+void owner_table::copy_found(const stream_key& key, const std::string& origin_id, moment at) {
+  // Of several copies the one with the highest epoch stays, of those that somebody can reach.
+  epoch here;
+  const std::vector<holders::copy> copies = held_.of(key);
+  for (const holders::copy& held : copies) {
+    if (held.origin_id == origin_id) here = held.epoch;
+    if (held.epoch != epoch{} && may_hold(held.origin_id)) held_.fence(key, held.origin_id, held.epoch);
+  }
+  const auto found = streams_.find(key);
+  if (found == streams_.end()) return;
+  stream& s = found->second;
+  if (s.owner && (s.publishers > 0 || s.failing > 0)) held_.fence(key, s.owner->origin_id, s.owner->epoch);
+  if (!may_hold(origin_id)) return;
+  const bool is_ours = s.moving && s.moving->proposed == here;  // committed in a moment
+  if (here != epoch{} && !is_ours && (!s.owner || here > s.owner->epoch)) {
+    owner_record record;
+    record.origin_id = origin_id;
+    record.epoch = here;
+    record.started_ms = s.owner ? s.owner->started_ms : at.wall_ms;
+    learn(s, record, {"owner", "held"}, at);
+  } else if (s.told) {
+    if (const auto better = findable(s, at)) announce(s, *better);
+  }
+  advance(s, at);
+}
+
+/// Whether what it says to hold counts.
+bool owner_table::may_hold(const std::string& origin_id) const {
+  const origin* o = origins_.find_living(origin_id);
+  return o != nullptr && o->disputes.empty();
+}
+
+}  // namespace sluice::cluster

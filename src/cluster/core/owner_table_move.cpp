@@ -1,0 +1,191 @@
+// The part of owner_table that empties origins which are drained: streams published through this proxy are moved to
+// others, a few at a time. The relay makes the new publish before it breaks the old one; the store is written between.
+
+#include <algorithm>
+#include <utility>
+
+#include "cluster/core/owner_table.hpp"
+
+namespace sluice::cluster {
+
+base::result<size_t> owner_table::drain(const std::string& server_id, bool on, moment at) {
+  if (!origins_.has_server(server_id) && (on || !origins_.is_draining(server_id))) {
+    return base::fail("unknown_origin", "no origin has the server id " + server_id);
+  }
+  origins_.set_draining(server_id, on);
+  if (on) {
+    drains_.begin(server_id);
+    for (auto& [key, s] : streams_) {
+      if (s.publishers > 0) plan_move(s);
+    }
+    begin_moves(at);
+    return drains_.to_move(server_id);
+  }
+  drains_.end(server_id);
+  for (auto& [key, s] : streams_) {
+    if (s.drained_from != server_id) continue;
+    s.drained_from.clear();  // a move under way goes on
+    s.move_at = base::never;
+  }
+  return size_t{0};
+}
+
+/// It is published here: must it be moved?
+void owner_table::plan_move(stream& s) {
+  const origin* o = origins_.find(s.owner->origin_id);
+  if (o == nullptr || !drains_.is_on(o->reg.server)) return;
+  s.drained_from = o->reg.server;
+  drains_.add(s.drained_from, *s.key);
+}
+
+void owner_table::unplan_move(stream& s) {
+  if (!s.drained_from.empty()) drains_.remove(s.drained_from, *s.key);
+  s.drained_from.clear();
+  s.move_at = base::never;
+  end_move(s);
+}
+
+void owner_table::begin_moves(moment at) {
+  while (moving_ < config_.drain_moves_max) {
+    const auto turn = drains_.next();
+    if (!turn) return;
+    const auto found = streams_.find(turn->key);
+    if (found == streams_.end() || found->second.drained_from != turn->server_id) continue;
+    begin_move(found->second, at);
+    settle(found->second, at);
+  }
+}
+
+void owner_table::begin_move(stream& s, moment at) {
+  if (s.publishers == 0 || s.lost || s.moving) return;
+  if (s.moved_at + config_.move_interval > at.now) {
+    s.move_at = s.moved_at + config_.move_interval;
+    return;
+  }
+  const auto candidates = origins_.candidates(at.now);
+  const std::vector<std::string> exclude{s.owner->origin_id};
+  const auto picked = pick_origin(s.name, candidates, exclude);
+  if (!picked) {
+    drains_.block(s.drained_from, *s.key);
+    return;
+  }
+  owner_record record = *s.owner;
+  record.origin_id = candidates[*picked].origin_id;
+  record.epoch = next_epoch(s, at);
+  // Counted at once: those that follow are not to take the same place.
+  origins_.count_known(record.origin_id, 1);
+  const uint64_t beat = origins_.placed(record.origin_id, at.now);
+  s.moving = move{record.origin_id, record.epoch, at.now + config_.unstarted_ttl, beat};
+  ++moving_;
+  out_.push_back(
+      action::move{*s.key, s.owner->epoch, assignment_to(*origins_.find(record.origin_id), std::optional(record))});
+}
+
+void owner_table::end_move(stream& s) {
+  if (!s.moving) return;
+  origins_.unplaced(s.moving->to, s.moving->placed_beat);
+  origins_.count_known(s.moving->to, -1);
+  s.moving.reset();
+  --moving_;
+}
+
+void owner_table::commit_move(uint64_t request_id, const stream_key& key, const epoch& from, const assignment& to,
+                              moment at) {
+  const auto found = streams_.find(key);
+  const bool is_current =
+      found != streams_.end() && found->second.publishers > 0 && found->second.owner->epoch == from && from < to.epoch;
+  if (!is_current || origins_.find_living(to.origin_id) == nullptr) {
+    out_.push_back(action::reply_claim{
+        request_id, base::fail("store_conflict", is_current ? "the new owner is lost" : "another owner by now")});
+    if (is_current) refuse_move(found->second, to.origin_id, "no_origin", at);
+    begin_moves(at);
+    return;
+  }
+  stream& s = found->second;
+  if (s.moving) s.moving->until = base::never;  // the store answers
+  highest_seen_ = std::max(highest_seen_, to.epoch.counter);
+  store_request ask;
+  ask.what = store_request::kind::claim;
+  ask.key = key;
+  ask.replaces = from;
+  ask.ttl = config_.stream_ttl;
+  ask.record = s.owner;
+  ask.record->origin_id = to.origin_id;
+  ask.record->epoch = to.epoch;
+  ask.record->proxy_id = config_.proxy_id;
+  operation op;
+  op.kind = op_kind::move;
+  op.of = from;
+  op.request_id = request_id;
+  op.to = to;
+  submit(std::move(ask), std::move(op));
+  settle(s, at);
+}
+
+void owner_table::move_replied(const operation& op, store_reply& reply, moment at) {
+  const auto found = streams_.find(op.key);
+  const bool is_current =
+      found != streams_.end() && found->second.publishers > 0 && found->second.owner->epoch == op.of;
+  const std::optional<owner_record> owner = reply.owner ? *reply.owner : std::nullopt;
+  const bool is_written = owner && owner->epoch == op.to.epoch;
+  if (is_current && is_written) {
+    moved(found->second, *owner, at);
+    out_.push_back(action::reply_claim{op.request_id, op.to});
+    settle(found->second, at);
+  } else {
+    base::error why{"store_conflict", "another owner by now"};
+    if (!reply.owner) why = std::move(reply.owner.error());
+    if (is_current) refuse_move(found->second, op.to.origin_id, std::string(why.reason), at);
+    out_.push_back(action::reply_claim{op.request_id, tl::unexpected(std::move(why))});
+    if (found != streams_.end()) {
+      if (owner && found->second.owner && owner->epoch > found->second.owner->epoch) {
+        learn(found->second, owner, {"owner", "store"}, at);
+      }
+      advance(found->second, at);
+    }
+  }
+  begin_moves(at);
+}
+
+/// Its publisher goes on at the new owner: from now on the publish is the one of the new epoch.
+void owner_table::moved(stream& s, const owner_record& to, moment at) {
+  unplan_move(s);
+  const std::optional<owner_record> before = std::exchange(s.owner, to);
+  s.owner_until = ask_again_at(at);
+  s.moved_to = to.epoch;
+  s.published_on = to.origin_id;
+  s.moved_at = at.now;
+  s.lost = origins_.find_living(to.origin_id) == nullptr;
+  place_on(s, to.origin_id, at);
+  owner_learned(s, before, {"moved", "drain"}, at);
+  plan_move(s);  // that one may be drained by now, too
+}
+
+void owner_table::move_refused(const stream_key& key, const epoch& from, const std::string& to_origin,
+                               const std::string& reason, moment at) {
+  const auto found = streams_.find(key);
+  if (found == streams_.end() || !found->second.owner || found->second.owner->epoch != from) return;
+  refuse_move(found->second, to_origin, reason, at);
+  settle(found->second, at);
+  begin_moves(at);
+}
+
+void owner_table::refuse_move(stream& s, const std::string& to_origin, const std::string& reason, moment at) {
+  if (!s.moving || s.moving->to != to_origin) return;
+  remember(s, at, "move_refused", to_origin, s.moving->proposed, reason);
+  out_.push_back(action::log{
+      base::log_level::warn,
+      "move_refused",
+      {{"stream", s.name}, {"origin", s.owner->origin_id}, {"to", to_origin}, {"reason", std::string_view(reason)}}});
+  drains_.refuse(s.drained_from, *s.key, reason);
+  end_move(s);
+}
+
+void owner_table::move_timers(stream& s, moment at) {
+  if (s.moving && s.moving->until <= at.now) refuse_move(s, std::string(s.moving->to), "no_answer", at);
+  if (s.move_at > at.now) return;
+  s.move_at = base::never;
+  drains_.retry(s.drained_from, *s.key);
+}
+
+}  // namespace sluice::cluster
