@@ -48,6 +48,7 @@ void proxy::crash() {
   ended_.clear();
   by_conn_.clear();
   requests_.clear();
+  cancelled_.clear();
   waiting_.clear();
   asks_.clear();
   store_steps_.clear();
@@ -109,6 +110,7 @@ void proxy::drain_actions() {
   }
   draining_ = false;
   ended_.clear();
+  cancelled_.clear();
   arm();
 }
 
@@ -204,6 +206,7 @@ void proxy::carry_out(cluster::action::store a) {
 }
 
 void proxy::answered(uint64_t request, base::result<cluster::assignment> answer, bool claims) {
+  if (cancelled_.erase(request) > 0) return;
   const auto found = requests_.find(request);
   if (found == requests_.end() || found->second.claims != claims)
     w_.fail(fmt::format("g: {} answers a request that is not open", w_.name_of(self_)));

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -129,6 +130,7 @@ class proxy final : public process, public network::endpoint {
   std::vector<std::unique_ptr<session>> ended_;
   std::unordered_map<int, uint32_t> by_conn_;
   std::map<uint64_t, open_request> requests_;       // as the core has them
+  std::set<uint64_t> cancelled_;                    // in this turn: their answers may be on their way already
   std::unordered_map<uint64_t, uint32_t> waiting_;  // as the shards have them
   std::unordered_map<uint64_t, uint32_t> asks_;
   std::unordered_map<uint64_t, bool> store_steps_;  // that are out

@@ -131,7 +131,7 @@ uint64_t proxy::find(const session& asker, time_point deadline) {
 void proxy::cancel(uint64_t request) {
   waiting_.erase(request);
   to_core([this, request] {
-    requests_.erase(request);
+    if (requests_.erase(request) > 0 && draining_) cancelled_.insert(request);
     core_->cancel(request, at());
   });
 }

@@ -61,11 +61,9 @@ void publish_session::on_answer(uint64_t request, base::result<cluster::assignme
     move_request_ = 0;
     if (!answer) return end_move(nullptr);
     // The new publish is the owner's: switch.
-    const int old = std::exchange(conn_, std::exchange(move_conn_, -1));
-    packet bye;
-    bye.what = packet::kind::goodbye;
-    px_.in().net.send(old, side::proxy, bye);
-    px_.hang_up(old);
+    say_goodbye();
+    if (conn_ >= 0) px_.hang_up(conn_);
+    conn_ = std::exchange(move_conn_, -1);
     to_ = std::move(move_to_);
     ++step_;
     answered_at_ = px_.now();
@@ -268,13 +266,15 @@ void publish_session::hang_up() {
   if (move_conn_ >= 0) end_move("interrupted");
 }
 
+void publish_session::say_goodbye() {
+  packet bye;
+  bye.what = packet::kind::goodbye;
+  if (conn_ >= 0) px_.in().net.send(conn_, side::proxy, bye);
+}
+
 void publish_session::leave() {
   if (ended_) return;
-  if (conn_ >= 0) {
-    packet bye;
-    bye.what = packet::kind::goodbye;
-    px_.in().net.send(conn_, side::proxy, bye);
-  }
+  say_goodbye();
   hang_up();
   if (request_ != 0) px_.cancel(request_);
   withdraw();

@@ -90,6 +90,7 @@ class publish_session final : public session {
   /// publish_ended() if it was told to have started.
   void withdraw();
   void hang_up();
+  void say_goodbye();
   void end_move(const char* refused_why);
   void close_client();
 
