@@ -109,8 +109,11 @@ void monitor::origin_lost(node n, const std::string& origin_id, cluster::loss_re
                         judged));
 }
 
-void monitor::moved(int stream, bool off_silent, time_point before, time_point decided_at) {
-  if (off_silent && before != time_point::min() && decided_at - before < move_interval)
+void monitor::moved(int stream, const std::string& from, bool off_silent, time_point before, time_point decided_at) {
+  // Silent first, it may have been proven gone while the publisher waited.
+  const origin& left = *w_.origins[static_cast<size_t>(std::atoi(from.c_str() + 1))];
+  const bool lives = left.up() && left.id() == from;
+  if (lives && off_silent && before != time_point::min() && decided_at - before < move_interval)
     w_.fail(fmt::format("j: s{} moves off a silent or drained origin {} ms after its last move", stream,
                         (decided_at - before) / 1ms));
 }

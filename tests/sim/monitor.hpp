@@ -41,7 +41,7 @@ class monitor {
   void origin_lost(node n, const std::string& origin_id, cluster::loss_reason reason,
                    const std::vector<silence>& origins);
   /// A publisher has gone on at another origin; `before`: when he did so the last time.
-  void moved(int stream, bool off_silent, time_point before, time_point decided_at);
+  void moved(int stream, const std::string& from, bool off_silent, time_point before, time_point decided_at);
 
   /// Now and then: liveness after the last fault, one owner per stream.
   void look();

@@ -265,6 +265,7 @@ void origin::media(int conn, const packet& p) {
   if (c.publisher != conn || p.number < c.next) return;
   if (p.number > c.next) c.oldest = p.number;
   c.next = p.number + 1;
+  c.kept_by_proxy = std::max(c.kept_by_proxy, p.first);
   c.heard_at = now();
   if (p.number % gop_messages == 0) w_.net.send(conn, side::origin, packet{});
   flush(stream);

@@ -136,12 +136,13 @@ void publish_session::started(int64_t wanted) {
   deadline_ = base::never;
   if (!std::exchange(announced_, true)) px_.publish_started(stream_, to_.epoch);
   if (!published_at_.empty() && published_at_ != to_.origin_id) {
-    px_.in().watch->moved(stream_, left_ == reason_left::silent, moved_at_, answered_at_);
+    px_.in().watch->moved(stream_, published_at_, left_ == reason_left::silent, moved_at_, answered_at_);
     moved_at_ = answered_at_;
   }
   published_at_ = to_.origin_id;
   packet p;
   p.what = packet::kind::media;
+  p.first = oldest();
   for (p.number = std::max(wanted, oldest()); p.number < next_; ++p.number) px_.in().net.send(conn_, side::proxy, p);
   if (retried_) {
     later(steady_after, [this] { retried_ = false; });
@@ -203,7 +204,7 @@ void publish_session::on_verdict(cluster::origin_verdict v) {
 
 /// The owner is dead: the next one.
 void publish_session::lost() {
-  left_ = reason_left::gone;
+  if (published_at_ == to_.origin_id) left_ = reason_left::gone;
   hang_up();
   withdraw();
   retried_ = false;
@@ -217,7 +218,8 @@ void publish_session::on_origin_lost(const std::string& origin_id, cluster::loss
   const bool left = state_ == state::claiming || state_ == state::paused;
   if (to_.origin_id != origin_id) return;
   if (!left && ever_started_) lost();
-  left_ = reason == cluster::loss_reason::silent ? reason_left::silent : reason_left::gone;
+  if (published_at_ == origin_id)
+    left_ = reason == cluster::loss_reason::silent ? reason_left::silent : reason_left::gone;
   if (left || ever_started_) return;
   hang_up();
   withdraw();

@@ -146,7 +146,9 @@ class view_session final : public session {
   state state_ = state::finding;
   uint64_t source_ = 0;  // of the last message
   int64_t next_ = 0;
-  std::map<uint64_t, int64_t> left_;   // where it was in publications that others have followed
+  std::map<uint64_t, int64_t> seen_;   // by publication: the message after the last
+  uint64_t followed_ = 0;              // the publication that this connection is at
+  bool skipping_ = false;              // of which it sends again what is known
   time_point deadline_ = base::never;  // until which it waits for an owner
   time_point media_at_{};
   time_point playing_at_{};

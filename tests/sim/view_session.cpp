@@ -48,6 +48,8 @@ void view_session::on_answer(uint64_t request, base::result<cluster::assignment>
 void view_session::dial() {
   ++step_;
   state_ = state::dialing;
+  followed_ = source_;
+  skipping_ = false;
   conn_ = px_.dial(*this, to_.origin_id);
   packet p;
   p.what = packet::kind::play;
@@ -86,10 +88,13 @@ void view_session::on_packet(int conn, const packet& p) {
   }
   if (p.what != packet::kind::media) return;
   media_at_ = px_.now();
-  if (p.source != source_) {
-    if (const auto before = left_.find(p.source); before != left_.end() && p.number < before->second) return;
-    if (source_ != 0) left_[source_] = next_;
-  }
+  // A publication that comes back after another one is sent from its beginning.
+  if (p.source != followed_) skipping_ = true;
+  followed_ = p.source;
+  int64_t& seen = seen_[p.source];
+  skipping_ = skipping_ && p.number < seen;
+  if (skipping_) return;
+  seen = p.number + 1;
   source_ = p.source;
   next_ = p.number + 1;
   deadline_ = base::never;
