@@ -54,6 +54,8 @@ bool owner_table::is_cold(const stream& s, const request& r, moment at) const {
 /// one's ghost, or the one that placement picks.
 std::optional<std::string> owner_table::place(const stream& s, const request& r, moment at) const {
   if (is_cold(s, r, at) || is_braked(s, r, at)) return std::nullopt;
+  // The store need not know what the origin itself has told.
+  if (may_keep(s, r, at) && held_.holds(s.owner->origin_id, *s.key)) return s.owner->origin_id;
   if (!r.fail_over) {
     const holders::copy* held = held_elsewhere(s);
     if (held != nullptr && !contains(r.exclude, held->origin_id)) return held->origin_id;

@@ -166,6 +166,7 @@ class cluster_harness {
     reg.sluice->load.streams = static_cast<uint32_t>(streams.size());
     reg.sluice->streams = std::move(streams);
     reg.sluice->whole = whole;
+    if (!knows(reg.id())) alive.insert(reg.id());
     auto reply = core_->registration(std::move(reg), now_);
     drain();
     EXPECT_TRUE(reply);
