@@ -102,7 +102,7 @@ void monitor::origin_lost(node n, const std::string& origin_id, cluster::loss_re
       w_.fail(fmt::format("{} takes {} for dead {} ms after its last byte", w_.name_of(n), origin_id, s.bytes / 1ms));
     if (s.lost_at <= w_.queue.now() - mass_window) continue;
     ++judged;
-    if (!s.gone && s.any >= dead_after && s.any < mass_window) ++silent;
+    if (!s.gone && s.any >= dead_after && s.bytes < mass_window) ++silent;
   }
   if (silent >= 2 && silent * 2 >= judged)
     w_.fail(fmt::format("i: {} takes {} for dead while {} of {} origins are silent", w_.name_of(n), origin_id, silent,

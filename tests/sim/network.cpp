@@ -5,8 +5,10 @@ namespace {
 
 /// A retransmission's time at the least, and after a partition, when the backoff has grown.
 constexpr duration retransmit_min = 200ms, retransmit_max = 400ms, resumed_max = 800ms;
-/// TCP_USER_TIMEOUT of 2 s fired after 3–5 s in a trial (architecture.md).
-constexpr duration user_timeout_min = 3s, user_timeout_max = 5s;
+/// TCP_USER_TIMEOUT of 2 s fired after 3–5 s in a trial (architecture.md); Sluice's own is 20 s.
+constexpr duration user_timeout_min = 3s, user_timeout_max = 5s, user_timeout_usual = 20s;
+/// As src/relay/upstream.cpp and src/servers/rtmp/connection.cpp set it.
+constexpr duration keepalive_idle = 15s;
 
 }  // namespace
 
@@ -71,7 +73,7 @@ int network::dial(node proxy, node origin) {
   c.proxy = proxy;
   c.origin = origin;
   c.proxy_life = nodes_[static_cast<size_t>(proxy)].runs->life();
-  c.user_timeout = random_.between(user_timeout_min, user_timeout_max);
+  c.user_timeout = random_.chance(50) ? user_timeout_usual : random_.between(user_timeout_min, user_timeout_max);
   nodes_[static_cast<size_t>(proxy)].open.push_back(conn);
   return conn;
 }
@@ -139,20 +141,40 @@ void network::take(int conn, side to, const packet& p) {
   connection& c = connections_[static_cast<size_t>(conn)];
   const node receiver = to == side::proxy ? c.proxy : c.origin;
   process& target = *nodes_[static_cast<size_t>(receiver)].runs;
+  c.lanes[index(to)].arrived = queue_.now();
   if (to == side::origin && !c.bound && target.up()) {
+    for (const side of : {side::proxy, side::origin}) {
+      c.lanes[index(of)].arrived = queue_.now();
+      queue_.at(queue_.now() + keepalive_idle, [this, conn, of] { keep_alive(conn, of); });
+    }
     c.bound = true;
     c.origin_life = target.life();
     nodes_[static_cast<size_t>(receiver)].open.push_back(conn);
   }
   const uint32_t life = to == side::proxy ? c.proxy_life : c.origin_life;
   const bool reachable = target.up() && target.life() == life && c.open[index(to)];
-  if (reachable) {
+  if (p.what == packet::kind::keepalive && reachable) {
+    c.lanes[index(other(to))].arrived = queue_.now();  // acknowledged
+  } else if (reachable) {
     target.input([this, conn, to, p] { hand_over(conn, to, p); });
   } else if (p.what != packet::kind::fin && p.what != packet::kind::reset && c.open[index(other(to))]) {
     packet back;  // what the kernel says of a connection that it does not know
     back.what = packet::kind::reset;
     send(conn, to, back);
   }
+}
+
+void network::keep_alive(int conn, side of) {
+  const connection& c = connections_[static_cast<size_t>(conn)];
+  if (!c.open[index(of)]) return;
+  time_point next = c.lanes[index(of)].arrived + keepalive_idle;
+  if (next <= queue_.now()) {
+    packet p;
+    p.what = packet::kind::keepalive;
+    send(conn, of, p);
+    next = queue_.now() + 1s;
+  }
+  queue_.at(next, [this, conn, of] { keep_alive(conn, of); });
 }
 
 /// In the receiver's event loop, which may have closed it while the packet waited.

@@ -108,8 +108,9 @@ class network {
   void died(node n, bool silent);
 
  private:
-  struct lane {  // towards one side
-    time_point last{};
+  struct lane {            // towards one side
+    time_point last{};     // that something was sent
+    time_point arrived{};  // that something came
     std::deque<packet> stalled;
     uint64_t stall = 0;  // of the kernel's patience
   };
@@ -135,6 +136,7 @@ class network {
   const link& between(node a, node b) const { return const_cast<network*>(this)->between(a, b); }
   void arrive(int conn, side to, const packet& p);
   void watch(int conn, side to);
+  void keep_alive(int conn, side of);
   void resume(int conn, side to);
   void take(int conn, side to, const packet& p);
   void hand_over(int conn, side to, const packet& p);

@@ -230,6 +230,10 @@ void proxy::carry_out(cluster::action::verdict a) {
   if (found == asks_.end()) return;  // of the prober, or of one that has left
   const uint32_t id = found->second;
   asks_.erase(found);
+  w_.trace("{} verdict for session {}: {}", w_.name_of(self_), id,
+           a.answer == cluster::origin_verdict::alive  ? "alive"
+           : a.answer == cluster::origin_verdict::dead ? "dead"
+                                                       : "new incarnation");
   to_shard([this, id, v = a.answer] {
     if (session* s = find_session(id)) s->on_verdict(v);
   });

@@ -88,6 +88,8 @@ void publish_session::on_answer(uint64_t request, base::result<cluster::assignme
 void publish_session::dial() {
   ++step_;
   state_ = state::dialing;
+  px_.in().trace("session {} of s{} dials {} {}.{:x}", id_, stream_, to_.origin_id, to_.epoch.counter,
+                 to_.epoch.claim_id & 0xFFFF);
   conn_ = px_.dial(*this, to_.origin_id);
   packet p;
   p.what = packet::kind::publish;
@@ -192,6 +194,7 @@ void publish_session::on_closed(int conn) {
   if (state_ == state::dialing && !announced_) return dial_failed();
   ++step_;
   state_ = state::judging;
+  px_.in().trace("session {} of s{}: connection to {} closed", id_, stream_, to_.origin_id);
   px_.ask_verdict(*this, to_.origin_id);
 }
 

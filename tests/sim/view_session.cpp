@@ -40,7 +40,10 @@ void view_session::find_later(duration d) {
 void view_session::on_answer(uint64_t request, base::result<cluster::assignment> answer) {
   if (request != request_) return;
   request_ = 0;
-  if (!answer) return close_client();
+  if (!answer) {
+    px_.in().trace("view {} of s{}: {}", id_, stream_, answer.error().reason);
+    return close_client();
+  }
   to_ = std::move(*answer);
   dial();
 }
@@ -48,6 +51,8 @@ void view_session::on_answer(uint64_t request, base::result<cluster::assignment>
 void view_session::dial() {
   ++step_;
   state_ = state::dialing;
+  px_.in().trace("view {} of s{} dials {} {}.{:x}", id_, stream_, to_.origin_id, to_.epoch.counter,
+                 to_.epoch.claim_id & 0xFFFF);
   followed_ = source_;
   skipping_ = false;
   conn_ = px_.dial(*this, to_.origin_id);
@@ -110,6 +115,7 @@ void view_session::on_closed(int conn) {
   }
   ++step_;
   state_ = state::judging;
+  px_.in().trace("view {} of s{}: connection to {} closed", id_, stream_, to_.origin_id);
   px_.ask_verdict(*this, to_.origin_id);
 }
 
