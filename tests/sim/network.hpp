@@ -39,7 +39,8 @@ struct packet {
     pong,
     refuse,   ///< a status: why; the sender closes after it
     goodbye,  ///< the publisher has ended in an orderly way
-    fin,      ///< of the kernel, as is `reset`
+    keepalive,  ///< of the kernel, as are the next two
+    fin,
     reset,
   };
   kind what = kind::ack;
