@@ -302,7 +302,9 @@ void origin::flush(int stream) {
 
 void origin::told(int stream, const cluster::epoch& e) {
   w_.watch->epoch_told(self_, stream, e, true);
-  if (!fence_->told(w_.key(stream), e)) return;
+  const copy& c = at_stream(stream);
+  const bool rest_of_old = c.held && c.publisher < 0 && c.epoch != cluster::epoch{} && c.epoch < e;
+  if (!fence_->told(w_.key(stream), e) && !rest_of_old) return;
   w_.trace("{} drops its copy of s{}: epoch {} is above its own", w_.name_of(self_), stream, e.counter);
   drop(stream, refusal::fenced);
 }
