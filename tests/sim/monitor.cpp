@@ -16,6 +16,7 @@ namespace {
 constexpr duration heartbeat = 1s;
 constexpr duration dead_after = 2s;
 constexpr duration move_interval = 10s;
+constexpr duration move_tolerance = 100ms;  // between the core's decision and what its sessions see
 constexpr duration mass_window = 10s;
 /// Messages under way, requests that are sent again, the grain of this check.
 constexpr duration slack = 1s;
@@ -113,7 +114,7 @@ void monitor::moved(int stream, const std::string& from, bool off_silent, time_p
   // Silent first, it may have been proven gone while the publisher waited.
   const origin& left = *w_.origins[static_cast<size_t>(std::atoi(from.c_str() + 1))];
   const bool lives = left.up() && left.id() == from;
-  if (lives && off_silent && before != time_point::min() && decided_at - before < move_interval)
+  if (lives && off_silent && before != time_point::min() && decided_at - before < move_interval - move_tolerance)
     w_.fail(fmt::format("j: s{} moves off a silent or drained origin {} ms after its last move", stream,
                         (decided_at - before) / 1ms));
 }

@@ -37,8 +37,8 @@ struct packet {
     ack,        ///< bytes that only show life
     ping,       ///< on a connection of its own
     pong,
-    refuse,   ///< a status: why; the sender closes after it
-    goodbye,  ///< the publisher has ended in an orderly way
+    refuse,     ///< a status: why; the sender closes after it
+    goodbye,    ///< the publisher has ended in an orderly way
     keepalive,  ///< of the kernel, as are the next two
     fin,
     reset,

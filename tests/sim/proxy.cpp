@@ -74,7 +74,8 @@ cluster::moment proxy::at() {
   if (late < stall_min || !core_) return m;
   armed_at_ = base::never;
   for (const auto& o : core_->snapshot().origins) {
-    if (o.health != cluster::origin_health::dead) core_->heard(o.id, o.heard_at + late);
+    if (o.health == cluster::origin_health::dead) continue;
+    core_->heard(o.id, o.heard_at + late);
     if (const auto p = peers_.find(o.id); p != peers_.end()) p->second.heard_at += late;
   }
   return m;
@@ -258,7 +259,9 @@ void proxy::carry_out(const cluster::action::origin_lost& a) {
   for (const auto& o : core_->snapshot().origins) {
     peer& p = peers_[o.id];
     if (o.health != cluster::origin_health::dead && &p != &lost) p.lost_at = base::never;
-    all.push_back({o.id, now() - p.heard_at, now() - std::max(p.heard_at, p.beat_at), p.lost_at, p.gone});
+    const origin& truth = *w_.origins[static_cast<size_t>(std::atoi(o.id.c_str() + 1))];
+    const bool gone = p.gone || !truth.up() || truth.id() != o.id;  // it may have learned that after it lost it
+    all.push_back({o.id, now() - p.heard_at, now() - std::max(p.heard_at, p.beat_at), p.lost_at, gone});
   }
   w_.watch->origin_lost(self_, a.origin_id, a.reason, all);
   to_shard([this, id = a.origin_id, reason = a.reason] {
