@@ -86,7 +86,7 @@ struct coordinator_config {
 enum class origin_health : uint8_t {
   alive,
   suspect,  ///< silent or refusing: being probed; picked only if nobody is alive, and not if it was dead before
-  dead,     ///< never picked; comes back by a good probe or dial, or by a heartbeat if it was those that stopped
+  dead,     ///< never picked; comes back by a good probe or dial (a heartbeat starts a probe at once)
 };
 
 enum class origin_verdict : uint8_t { alive, dead, new_incarnation };
@@ -98,8 +98,10 @@ enum class loss_reason : uint8_t {
 };
 
 enum class probe_kind : uint8_t {
-  /// PingRequest on a control connection that the shell keeps (made if there is none): ok when the answer came. For
-  /// Sluice origins.
+  /// PingRequest on a control connection that the shell keeps (made if there is none): ok when the answer came, gone
+  /// when the connection is refused or breaks. Routine only, for Sluice origins: gone is followed by a question of one
+  /// of
+  /// the kinds below, and is no death by itself. The incarnation, if the connection's other end has told it.
   rtmp_ping,
   api_versions,  ///< GET /api/v1/versions at one of `targets`: ok on status 200; incarnation from server, service, pid
                  ///< if there
@@ -133,20 +135,26 @@ struct verdict {
   uint64_t ask_id = 0;
   origin_verdict answer = origin_verdict::alive;
 };
-/// The origin is dead: sessions with it end now; nothing more is read from it. Each loss is told once.
+/// The origin is dead: sessions with it end now; nothing more is read from it. Each loss is told once: again only if
+/// the origin has answered since. Of those that asked by origin_closed() the verdicts follow.
 struct origin_lost {
   std::string origin_id;
   loss_reason reason = loss_reason::gone;
 };
 /// The stream's owner, as far as this proxy cares (somebody here publishes it or was told an owner), is another now:
-/// whoever is fed from a lower epoch, or from an origin without a publisher, goes there.
+/// whoever is fed from a lower epoch, or from an origin without a publisher, goes there. Comes when the owner is
+/// claimed (its publisher is then still on his way there), or when an origin with a publisher is found; `to.epoch` may
+/// be lower than what was told before, or zero, if only there is a publisher. A publisher of this proxy with another
+/// epoch than `to.epoch` has lost the stream, unless it was he who claimed or moved it (then this comes before his
+/// reply_claim).
 struct owner_changed {
   stream_key key;
   assignment to;
 };
 /// Of a drain. The publisher of this proxy who publishes `key` with epoch `from` shall move to `to`, make before break:
 /// publish there with `to.epoch`, which nobody knows yet; once accepted commit_move(), then switch. Else
-/// move_refused().
+/// move_refused(). What is not answered within unstarted_ttl counts as refused (`no_answer`); a commit after that is
+/// still taken. If the publisher leaves, publish_ended(from) is answer enough.
 struct move {
   stream_key key;
   epoch from;
@@ -167,7 +175,9 @@ using coordinator_action =
 
 /// What the proxy tells an origin in reply to its heartbeat.
 struct registration_reply {
-  /// Streams of the heartbeat that have a higher epoch by now: the origin drops its copy.
+  /// Streams that this origin says to hold and that have a higher epoch elsewhere: it drops its copy. Told with every
+  /// reply until its lists show that it did. Elsewhere means: published (or being failed over) through this proxy at
+  /// another origin, or held with a publisher by another living origin.
   std::vector<std::pair<std::string, epoch>> fenced;
   bool want_whole = false;  ///< this proxy wants the whole list of streams with the next heartbeat
 };
@@ -182,7 +192,9 @@ enum class probe_answer : uint8_t {
 /// One line of a stream's history, for `explain`.
 struct history_event {
   uint64_t wall_ms = 0;
-  std::string what;    ///< owner, published, lost, failed_over, moved, move_refused, ended, gap, dropped, replayed …
+  /// Of this class: owner, published, lost, failed_over, moved, move_refused, ended. By note(): gap, dropped, replayed
+  /// …
+  std::string what;
   std::string origin;  ///< id of the origin concerned, may be empty
   cluster::epoch epoch;
   std::string reason;
@@ -234,16 +246,25 @@ class coordinator {
   coordinator(const coordinator&) = delete;
   coordinator& operator=(const coordinator&) = delete;
 
-  /// A heartbeat or a first registration. Error reasons: voided_incarnation, too_many_origins.
+  /// A heartbeat or a first registration. What it lists is taken even from an origin that is dead, and counts once that
+  /// lives. Its lists are wanted whole after each time that it was added or dead. Error reasons: voided_incarnation,
+  /// too_many_origins.
   base::result<registration_reply> registration(origin_registration reg, moment at);
   /// The last byte from the origin, on any connection, came then. To be told (for all origins that sessions are
-  /// connected to) before on_timeout() and probe_result().
+  /// connected to) before on_timeout() and probe_result(). Leaves no actions: what it changes shows at the next
+  /// on_timeout(). It brings nobody back from the dead.
   void heard(const std::string& origin_id, base::time_point when);
 
   /// A publisher wants to start (or to go on elsewhere). Answered with the owner there is while its origin lives, else
   /// a new owner is placed and claimed. Excluded origins stay so until they have answered since. When a session claims
-  /// the stream again with `exclude`, its wait counts from its first claim. A grant that publish_started() does not
-  /// follow within unstarted_ttl is undone.
+  /// the stream again with `exclude`, its wait counts from its first claim (if request.deadline is never). A grant that
+  /// publish_started() does not follow within unstarted_ttl is undone.
+  /// With `fail_over`, publish_ended() of the old epoch comes first. Then the owner is kept if it lives and is not
+  /// excluded (also if it is drained and no other origin is there); if it is proven gone it is replaced at once; if it
+  /// is merely silent, or excluded, and the stream has moved within move_interval, the claim waits until that is over,
+  /// the owner is proven gone, or it answers (and is kept). An owner that was claimed but never published with has no
+  /// such protection. While nobody can take the stream the claim waits until its deadline (no_origin); an origin that
+  /// registers, comes back or has room wakes it. A store that fails does not end it.
   void claim(uint64_t request_id, const stream_key& key, claim_request request, moment at);
   /// A player wants the owner. Never writes. Waits until `deadline` (base::never: play_wait from now) for one.
   void find(uint64_t request_id, const stream_key& key, base::time_point deadline, moment at);
@@ -253,18 +274,26 @@ class coordinator {
 
   /// The origin agreed to the publish that claim() answered with this epoch: the mapping is renewed until
   /// publish_ended().
+  /// If the epoch is over by now nothing starts, and action::owner_changed names the owner.
   void publish_started(const stream_key& key, const epoch& e, moment at);
   void publish_ended(const stream_key& key, const epoch& e, moment at);
 
   /// Of action::move: the new owner has accepted the publish. Writes the ownership; answered by reply_claim, with
-  /// store_conflict if the stream has another owner by now (then the new publish is to be ended).
+  /// store_conflict if the stream has another owner by now or the publisher has left, with a reason of the store if
+  /// that fails (then the new publish is to be ended and the old one goes on; move_refused() need not follow). From a
+  /// good answer on the publish counts under `to.epoch`: publish_ended(to.epoch) ends it, publish_ended(from) is
+  /// ignored, and publish_started(to.epoch) may come once but need not. action::owner_changed comes before the answer.
+  /// Cannot be cancelled.
   void commit_move(uint64_t request_id, const stream_key& key, const epoch& from, const assignment& to, moment at);
   /// The new owner refused, or could not be reached: the stream stays where it is, and the drain reports it.
   void move_refused(const stream_key& key, const epoch& from, const std::string& to_origin, std::string reason,
                     moment at);
   /// A draining origin gets nothing new; streams published through this proxy are moved away. `server_id` as in the
   /// registration. Stays so over restarts of the origin, until undone. Error reason: unknown_origin. Returns how many
-  /// streams are to move.
+  /// streams are to move (0 when undone). A stream that is refused stays, with its reason, and is not tried again in
+  /// this drain; one that finds no origin (`no_origin`) is tried again when there may be one; one that has moved within
+  /// move_interval waits for that. Players of the origin stay until its streams have moved; a publisher who returns to
+  /// the cluster is placed elsewhere. Moves under way when a drain is undone go on.
   base::result<size_t> drain(const std::string& server_id, bool on, moment at);
 
   /// For explain(): something that happened to a stream outside this class.
@@ -273,8 +302,9 @@ class coordinator {
   std::vector<history_event> explain(const stream_key& key) const;
   std::vector<stream_status> streams() const;
 
-  /// Outcome of a session's connect to an origin. A failed one makes it suspect and probes it. dial_ok() also says that
-  /// the origin agreed to a publish or play (closes the circuit breaker).
+  /// Outcome of a session's connect to an origin. A failed one makes it suspect and probes it, and counts for the
+  /// circuit breaker. dial_ok() also says that the origin agreed to a publish or play (closes the circuit breaker). An
+  /// origin with an open breaker still gets streams if no other is alive.
   void dial_failed(const std::string& origin_id, moment at);
   void dial_ok(const std::string& origin_id, moment at);
   /// An origin closed a connection: is it gone? Answered by action::verdict as soon as a probe tells, and never `dead`
@@ -287,6 +317,8 @@ class coordinator {
   void probe_result(const std::string& origin_id, probe_answer answer, const std::optional<std::string>& incarnation,
                     moment at);
   void store_replied(store_reply reply, moment at);
+  /// An input that comes more than 500 ms after a deadline of the origins shows that this process was stopped itself:
+  /// the time until then is nobody's silence.
   void on_timeout(moment at);
 
   base::time_point next_deadline() const;

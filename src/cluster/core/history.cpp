@@ -1,5 +1,6 @@
 #include "cluster/core/history.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace sluice::cluster {
@@ -17,6 +18,15 @@ void history::add(const stream_key& key, history_event what) {
   if (logs_.size() <= streams_max) return;
   logs_.erase(order_.front());
   order_.pop_front();
+}
+
+bool history::ends_with(const stream_key& key, const epoch& e) const {
+  const auto at = logs_.find(key);
+  if (at == logs_.end()) return false;
+  const auto& events = at->second.events;
+  const auto last =
+      std::find_if(events.rbegin(), events.rend(), [](const history_event& one) { return one.epoch != epoch{}; });
+  return last != events.rend() && last->epoch == e;
 }
 
 std::vector<history_event> history::explain(const stream_key& key) const {

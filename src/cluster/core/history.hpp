@@ -17,6 +17,8 @@ class history {
   static constexpr size_t streams_max = 10'000;
 
   void add(const stream_key& key, history_event what);
+  /// The last event of the stream that names an epoch names this one.
+  bool ends_with(const stream_key& key, const epoch& e) const;
   std::vector<history_event> explain(const stream_key& key) const;
 
  private:

@@ -119,7 +119,9 @@ void owner_table::owner_learned(stream& s, const std::optional<owner_record>& be
                                 {"epoch", text_of(s.owner->epoch)},
                                 {"reason", why.reason}}});
   }
-  remember(s, at, why.what, s.owner->origin_id, s.owner->epoch, why.reason);
+  // A stream that was forgotten in between has the owner it had.
+  if (before || !past_.ends_with(*s.key, s.owner->epoch))
+    remember(s, at, why.what, s.owner->origin_id, s.owner->epoch, why.reason);
   if (s.publishers > 0 || s.failing > 0) held_.fence(*s.key, s.owner->origin_id, s.owner->epoch);
   if (const origin* o = origins_.find_living(s.owner->origin_id)) announce(s, assignment_to(*o, s.owner));
 }

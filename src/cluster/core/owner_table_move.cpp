@@ -153,6 +153,7 @@ void owner_table::moved(stream& s, const owner_record& to, moment at) {
   const std::optional<owner_record> before = std::exchange(s.owner, to);
   s.owner_until = ask_again_at(at);
   s.moved_to = to.epoch;
+  s.publishers = 1;  // a second one stays behind with an epoch that is over
   s.published_on = to.origin_id;
   s.moved_at = at.now;
   s.lost = origins_.find_living(to.origin_id) == nullptr;

@@ -58,9 +58,11 @@ bool registry::judge_silence(origin& o, base::time_point now) {
     o.fell_at = base::never;
     if (o.health == origin_health::suspect && !o.rtmp_doubted) revive(o, "bytes");
     // Nobody answers a question that long, but bytes came after it was asked: it lives, and is slow.
-    if (!o.asks.empty() && now - o.asks.front().at >= config_.dead_after && o.sign_at >= o.asks.front().at) {
-      answer(o.asks, origin_verdict::alive);
-    }
+    std::erase_if(o.asks, [&](const closed_ask& ask) {
+      if (now - ask.at < config_.dead_after || o.sign_at < ask.at) return false;
+      out_.push_back(action::verdict{ask.id, origin_verdict::alive});
+      return true;
+    });
     return true;
   }
   if (o.fell_at == base::never) {
@@ -99,7 +101,8 @@ void registry::lose(origin& o, loss_reason reason, origin_verdict verdict, base:
     confirmed_ = true;  // who waited for it to come back need not wait any more
   }
   o.health = origin_health::dead;
-  o.unproven = false;
+  o.unproven = o.breaker_open = false;
+  o.failures = 0;  // the breaker is for origins that answer probes
   o.failed_at = now;
   changed_ = true;
   answer(o.asks, verdict);
@@ -112,8 +115,8 @@ void registry::dial_failed(const std::string& id, base::time_point now) {
   origin& o = at->second;
   o.failed_at = now;
   o.rtmp_doubted = true;
-  failed_session(o, now);
   if (o.health == origin_health::dead) return;
+  failed_session(o, now);
   suspect(o, "dial_failed");
   question(o, now);
 }

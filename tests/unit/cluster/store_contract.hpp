@@ -100,8 +100,24 @@ TYPED_TEST_P(store_contract, drop_removes_only_its_own_epoch) {
   EXPECT_EQ(this->ask(kind::drop, this->key_, this->record("o1", 5)).value(), std::nullopt);
 }
 
-REGISTER_TYPED_TEST_SUITE_P(store_contract, first_claim_wins_second_learns, a_claim_replaces_exactly_what_it_names,
-                            records_expire_unless_renewed, renewal_heals_and_never_overwrites_a_higher_epoch,
-                            drop_removes_only_its_own_epoch);
+/// Fail-over: what the proxy of the lost owner still says changes nothing, and the new record has a life of its own.
+TYPED_TEST_P(store_contract, a_replaced_owner_stays_replaced) {
+  using kind = store_request::kind;
+  const base::duration ttl = std::chrono::seconds(60);
+  this->ask(kind::claim, this->key_, this->record("o1", 5), {}, ttl / 6).value();
+  EXPECT_EQ(this->ask(kind::claim, this->key_, this->record("o2", 9), epoch{5, 1}, ttl).value(), this->record("o2", 9));
+  EXPECT_EQ(this->ask(kind::renew, this->key_, this->record("o1", 5), {}, ttl / 6).value(), this->record("o2", 9));
+  EXPECT_EQ(this->ask(kind::drop, this->key_, this->record("o1", 5)).value(), this->record("o2", 9));
+  EXPECT_EQ(this->ask(kind::claim, this->key_, this->record("o3", 11), epoch{5, 1}, ttl / 6).value(),
+            this->record("o2", 9));
+  this->subject_.pass(ttl / 2);
+  EXPECT_EQ(this->ask(kind::find, this->key_).value(), this->record("o2", 9));
+  this->subject_.pass(ttl);
+  EXPECT_EQ(this->ask(kind::find, this->key_).value(), std::nullopt);
+}
+
+REGISTER_TYPED_TEST_SUITE_P(store_contract, a_replaced_owner_stays_replaced, first_claim_wins_second_learns,
+                            a_claim_replaces_exactly_what_it_names, records_expire_unless_renewed,
+                            renewal_heals_and_never_overwrites_a_higher_epoch, drop_removes_only_its_own_epoch);
 
 }  // namespace sluice::cluster
