@@ -18,6 +18,7 @@ using cluster::probe_answer;
 void prober::ask(const cluster::action::probe& a) {
   line& l = lines_[a.origin_id];
   if (l.out) w_.fail(fmt::format("a second probe of {} while one is out", a.origin_id));
+  w_.trace("{} probes {}, kind {}", w_.name_of(px_.self()), a.origin_id, static_cast<int>(a.kind));
   l.out = true;
   l.breaks = 0;
   l.handshake = a.kind != cluster::probe_kind::rtmp_ping;
@@ -92,6 +93,7 @@ bool prober::on_closed(int conn) {
 }
 
 void prober::answer(const std::string& origin_id, line& l, probe_answer a) {
+  w_.trace("{} probe of {}: {}", w_.name_of(px_.self()), origin_id, static_cast<int>(a));
   l.out = false;
   if (l.handshake || (a != probe_answer::ok && !l.proven)) hang_up(l);
   px_.probe_answered(origin_id, a);

@@ -14,8 +14,6 @@ namespace {
 constexpr duration store_timeout = 500ms;
 /// How late an answer may be: store steps that time out, one after the other.
 constexpr duration answer_late_max = 6s;
-/// As in src/relay/director.cpp: this thread does not wake up so late unless the process was stopped.
-constexpr duration stall_min = 250ms;
 constexpr int actions_a_second_max = 20'000;
 
 }  // namespace
@@ -68,17 +66,8 @@ bool proxy::has_publishers() const {
 
 // -- the control thread
 
-cluster::moment proxy::at() {
-  const cluster::moment m{now(), static_cast<uint64_t>(static_cast<int64_t>(w_.wall_ms()) + wall_error_ms_)};
-  const duration late = armed_at_ == base::never ? duration{} : m.now - armed_at_;
-  if (late < stall_min || !core_) return m;
-  armed_at_ = base::never;
-  for (const auto& o : core_->snapshot().origins) {
-    if (o.health == cluster::origin_health::dead) continue;
-    core_->heard(o.id, o.heard_at + late);
-    if (const auto p = peers_.find(o.id); p != peers_.end()) p->second.heard_at += late;
-  }
-  return m;
+cluster::moment proxy::at() const {
+  return {now(), static_cast<uint64_t>(static_cast<int64_t>(w_.wall_ms()) + wall_error_ms_)};
 }
 
 void proxy::arm() {
@@ -91,11 +80,10 @@ void proxy::arm() {
 }
 
 void proxy::on_deadline() {
-  const cluster::moment m = at();
   armed_at_ = base::never;
   if (core_->next_deadline() > now()) return;
   tell_heard();
-  core_->on_timeout(m);
+  core_->on_timeout(at());
 }
 
 void proxy::drain_actions() {
@@ -158,9 +146,8 @@ void proxy::drain(const std::string& server_id, bool on) {
 void proxy::carry_out(cluster::action::probe a) { prober_->ask(a); }
 
 void proxy::probe_answered(const std::string& origin_id, cluster::probe_answer answer) {
-  const cluster::moment m = at();
   tell_heard();
-  core_->probe_result(origin_id, answer, std::nullopt, m);
+  core_->probe_result(origin_id, answer, std::nullopt, at());
 }
 
 void proxy::link_broken(const std::string& origin_id) { core_->origin_closed(++last_id_, origin_id, at()); }

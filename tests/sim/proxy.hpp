@@ -99,7 +99,7 @@ class proxy final : public process, public network::endpoint {
   void drain_actions();
   void arm();
   void on_deadline();
-  cluster::moment at();
+  cluster::moment at() const;
   void tell_heard();
   void answered(uint64_t request, base::result<cluster::assignment> answer, bool claims);
   void carry_out(cluster::action::probe a);
