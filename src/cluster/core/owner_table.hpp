@@ -170,7 +170,7 @@ class owner_table {
   void unpark(stream& s);
   void drop_proven(std::vector<std::string>& exclude) const;
   bool may_keep(const stream& s, const request& r, moment at) const;
-  bool is_braked(const stream& s, const request& r, moment at) const;
+  bool is_braked(const stream& s, moment at) const;
   bool is_cold(const stream& s, const request& r, moment at) const;
   std::optional<std::string> place(const stream& s, const request& r, moment at) const;
   epoch next_epoch(const stream& s, moment at);
