@@ -176,8 +176,9 @@ using coordinator_action =
 /// What the proxy tells an origin in reply to its heartbeat.
 struct registration_reply {
   /// Streams that this origin says to hold and that have a higher epoch elsewhere: it drops its copy. Told with every
-  /// reply until its lists show that it did. Elsewhere means: published (or being failed over) through this proxy at
-  /// another origin, or held with a publisher by another living origin.
+  /// reply until its lists show that it did; of a copy without a publisher with the replies to heartbeats that list it.
+  /// Elsewhere means: published (or being failed over) through this proxy at another origin, or held with a publisher
+  /// by another living origin.
   std::vector<std::pair<std::string, epoch>> fenced;
   bool want_whole = false;  ///< this proxy wants the whole list of streams with the next heartbeat
 };

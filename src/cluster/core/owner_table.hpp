@@ -186,6 +186,7 @@ class owner_table {
   void owner_learned(stream& s, const std::optional<owner_record>& before, cause why, moment at);
   void announce(stream& s, const assignment& to);
   void copy_found(const stream_key& key, const std::string& origin_id, moment at);
+  epoch elsewhere(const stream_key& key, const std::string& origin_id) const;
   bool may_hold(const std::string& origin_id) const;
   void tell(stream& s, const assignment& to, moment at);
 

@@ -146,8 +146,29 @@ registration_reply owner_table::heartbeat(const std::string& origin_id, const st
   if (whole && at.now < cold_until_) origins_confirmed(at);
   registration_reply reply;
   reply.fenced = held_.fenced(origin_id);
+  for (const held_stream& held : streams) {
+    if (held.published || held.epoch == epoch{}) continue;
+    if (const auto key = parse_key(held.name)) {
+      if (const epoch higher = elsewhere(*key, origin_id); higher > held.epoch) {
+        reply.fenced.emplace_back(held.name, higher);
+      }
+    }
+  }
   reply.want_whole = !held_.has_whole(origin_id);
   return reply;
+}
+
+/// The highest epoch with which the stream is published at another origin, as far as this proxy knows; else zero.
+epoch owner_table::elsewhere(const stream_key& key, const std::string& origin_id) const {
+  epoch highest;
+  for (const holders::copy& held : held_.of(key)) {
+    if (held.origin_id != origin_id && may_hold(held.origin_id)) highest = std::max(highest, held.epoch);
+  }
+  const auto found = streams_.find(key);
+  if (found == streams_.end()) return highest;
+  const stream& s = found->second;
+  const bool is_here = s.owner && (s.publishers > 0 || s.failing > 0) && s.owner->origin_id != origin_id;
+  return is_here ? std::max(highest, s.owner->epoch) : highest;
 }
 
 /// An origin that was taken for dead lives: what it has told meanwhile counts from now on.

@@ -89,6 +89,19 @@ TEST(held, a_stale_copy_does_not_draw_players_and_is_fenced) {
   EXPECT_EQ(c.beat(other, {{name_a, {}, false}}, false).fenced, fences{});
 }
 
+/// Its publisher has left, its players wait.
+TEST(held, a_stale_copy_without_a_publisher_is_fenced_too) {
+  cluster_harness c;
+  c.beat(o1, {});
+  c.beat(o2, {});
+  const assignment a = c.published(key_a);
+  const auto& owner = a.origin_id == o1.id() ? o1 : o2;
+  const auto& other = a.origin_id == o1.id() ? o2 : o1;
+  EXPECT_EQ(c.beat(other, {{name_a, {5, 5}, false}}, false).fenced, (fences{{name_a, a.epoch}}));
+  EXPECT_EQ(c.beat(other, {{name_a, {}, false}}, false).fenced, fences{});
+  EXPECT_EQ(c.beat(owner, {{name_a, {5, 5}, false}}, false).fenced, fences{});
+}
+
 /// The publisher is at another proxy: this one only hears of both copies.
 TEST(held, of_two_copies_the_lower_epoch_is_fenced) {
   cluster_harness c;
