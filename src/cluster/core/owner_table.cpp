@@ -80,7 +80,6 @@ owner_table::stream& owner_table::stream_of(const stream_key& key) {
   if (is_new) {
     at->second.key = &at->first;
     at->second.name = key.str();
-    at->second.serial = ++last_serial_;
   }
   return at->second;
 }

@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "cluster/core/coordinator.hpp"
@@ -82,7 +83,6 @@ class owner_table {
   struct stream {
     const stream_key* key = nullptr;  // of the map's node
     std::string name;                 // key->str()
-    uint64_t serial = 0;              // in the order in which streams were first heard of
 
     std::optional<owner_record> owner;                       // as last heard
     base::time_point owner_since = base::time_point::min();  // when this epoch was first heard of
@@ -121,14 +121,6 @@ class owner_table {
     base::time_point unpark_at = base::never;          // they are tried again then at the latest
     std::multimap<base::time_point, uint64_t> finds;   // by deadline
     base::time_point timer = base::never;              // as filed in timers_
-  };
-  /// What is done to several streams is done in an order that does not depend on where they lie in memory.
-  struct in_order {
-    bool operator()(const stream* a, const stream* b) const { return a->serial < b->serial; }
-    bool operator()(const std::pair<base::time_point, stream*>& a,
-                    const std::pair<base::time_point, stream*>& b) const {
-      return a.first != b.first ? a.first < b.first : a.second->serial < b.second->serial;
-    }
   };
   struct request {
     stream* of = nullptr;
@@ -170,7 +162,7 @@ class owner_table {
   void unpark(stream& s);
   void drop_proven(std::vector<std::string>& exclude) const;
   bool may_keep(const stream& s, const request& r, moment at) const;
-  bool is_braked(const stream& s, moment at) const;
+  bool is_braked(const stream& s, const request& r, moment at) const;
   bool is_cold(const stream& s, const request& r, moment at) const;
   std::optional<std::string> place(const stream& s, const request& r, moment at) const;
   epoch next_epoch(const stream& s, moment at);
@@ -241,15 +233,14 @@ class owner_table {
   std::unordered_map<stream_key, stream> streams_;
   std::unordered_map<uint64_t, request> requests_;
   std::unordered_map<uint64_t, operation> operations_;
-  std::set<std::pair<base::time_point, stream*>, in_order> timers_;
-  std::set<stream*, in_order> waiting_;            // streams with a parked claim or a find
+  std::set<std::pair<base::time_point, stream*>> timers_;
+  std::unordered_set<stream*> waiting_;            // streams with a parked claim or a find
   std::unordered_map<uint64_t, stream*> granted_;  // the pending claims
   std::array<std::list<stream*>, 2> idle_;         // by idleness, oldest first
   // Owners given up for claims that took too long; should one start after all, its mapping is put back. Bounded.
   std::map<epoch, std::pair<stream_key, owner_record>> undone_;
   std::deque<epoch> undone_order_;
   uint64_t last_op_ = 0;
-  uint64_t last_serial_ = 0;
   uint64_t highest_seen_ = 0;  // epoch counter
   uint64_t random_state_;
   size_t publishing_ = 0, degraded_ = 0;

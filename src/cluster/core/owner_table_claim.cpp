@@ -32,10 +32,9 @@ bool owner_table::may_keep(const stream& s, const request& r, moment at) const {
   return r.fail_over && origins_.candidates(at.now).empty();
 }
 
-/// A published stream has just moved, and whether its owner is lost again is not sure. Whoever claims it.
-bool owner_table::is_braked(const stream& s, moment at) const {
-  if (s.publishers == 0 && s.failing == 0) return false;
-  if (!s.owner || s.unstarted || s.published_on != s.owner->origin_id) return false;
+/// A published stream has just moved, and whether its owner is lost again is not sure.
+bool owner_table::is_braked(const stream& s, const request& r, moment at) const {
+  if (!r.fail_over || !s.owner || s.unstarted || s.published_on != s.owner->origin_id) return false;
   if (s.moved_at + config_.move_interval <= at.now) return false;
   const origin* o = origins_.find(s.owner->origin_id);
   return o != nullptr && (o->is_living() || o->lost_by == loss_reason::silent);
@@ -54,9 +53,9 @@ bool owner_table::is_cold(const stream& s, const request& r, moment at) const {
 /// The origin for a new owner, if the claim need not wait: the one that has a publisher for the stream, who may be this
 /// one's ghost, or the one that placement picks.
 std::optional<std::string> owner_table::place(const stream& s, const request& r, moment at) const {
-  if (is_cold(s, r, at) || is_braked(s, at)) return std::nullopt;
-  // The store need not know what the origin itself has told, or who published there until a moment ago.
-  if (may_keep(s, r, at) && (r.fail_over || held_.holds(s.owner->origin_id, *s.key))) return s.owner->origin_id;
+  if (is_cold(s, r, at) || is_braked(s, r, at)) return std::nullopt;
+  // The store need not know what the origin itself has told.
+  if (may_keep(s, r, at) && held_.holds(s.owner->origin_id, *s.key)) return s.owner->origin_id;
   if (!r.fail_over) {
     const holders::copy* held = held_elsewhere(s);
     if (held != nullptr && !contains(r.exclude, held->origin_id)) return held->origin_id;
@@ -185,7 +184,7 @@ void owner_table::park(stream& s, uint64_t request_id, moment at) {
   }
   s.parked.emplace(r.deadline, request_id);
   if (is_cold(s, r, at)) s.unpark_at = std::min(s.unpark_at, r.cold_until);
-  if (is_braked(s, at)) s.unpark_at = std::min(s.unpark_at, s.moved_at + config_.move_interval);
+  if (is_braked(s, r, at)) s.unpark_at = std::min(s.unpark_at, s.moved_at + config_.move_interval);
 }
 
 /// The parked claims are tried again.

@@ -85,8 +85,7 @@ void owner_table::learn(stream& s, const std::optional<owner_record>& owner, cau
   if (!owner) {
     s.miss_until = ask_again_at(at);
     s.owner_until = base::time_point::min();
-    // Of what is published here, or was until a moment ago, we know better: a renewal heals the store.
-    if (s.publishers == 0 && s.failing == 0) {
+    if (s.publishers == 0) {  // else the next renewal heals the store
       s.owner.reset();
       s.unstarted.reset();
     }

@@ -157,42 +157,6 @@ TEST_F(failover, a_stream_leaves_a_silent_owner_once_in_ten_seconds) {
   }
 }
 
-/// Whatever the store remembers: its loss is no reason to move a stream whose owner answers again.
-TEST_F(failover, a_store_that_lost_its_records_does_not_move_a_stream_that_waits) {
-  c.kill(a_.origin_id);
-  c.fail_over(1, key_a, a_.epoch);
-  const assignment b = *c.claims.at(1);
-  c.start(key_a, b.epoch);
-  c.freeze(b.origin_id);
-  c.pass(3s);
-  c.fail_over(2, key_a, b.epoch);
-  c.lose_store();
-  c.pass(1500ms);
-  EXPECT_EQ(c.claim_error(2), "unanswered");
-  c.frozen.clear();
-  c.pass(2500ms);
-  ASSERT_EQ(c.claim_error(2), "granted");
-  EXPECT_EQ(c.claims.at(2)->origin_id, b.origin_id);
-}
-
-/// Nor is another publisher of it, who asks for the first time.
-TEST_F(failover, a_second_publisher_does_not_move_a_stream_that_waits) {
-  c.kill(a_.origin_id);
-  c.fail_over(1, key_a, a_.epoch);
-  const assignment b = *c.claims.at(1);
-  c.start(key_a, b.epoch);
-  c.freeze(b.origin_id);
-  c.pass(3s);
-  c.fail_over(2, key_a, b.epoch);
-  c.claim(3, key_a, "other");
-  c.pass(2s);
-  EXPECT_EQ(c.claim_error(2), "unanswered");
-  EXPECT_EQ(c.claim_error(3), "unanswered");
-  c.frozen.clear();
-  c.pass(2500ms);
-  EXPECT_EQ(c.granted_epoch(2), b.epoch);
-}
-
 /// The new owner could not be dialled: it was never published there, so nothing moves by trying the next.
 TEST_F(failover, a_new_owner_that_fails_its_dial_is_replaced_at_once) {
   c.kill(a_.origin_id);

@@ -5,7 +5,6 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -38,7 +37,7 @@ inline origin_registration sluice_at(const std::string& server, uint16_t port, c
 /// are answered by `answers` (who lives), or kept in `probes` if `hold_probes`.
 class cluster_harness {
  public:
-  explicit cluster_harness(coordinator_config config = {}) : store_(std::in_place, [this] { return now_.now; }) {
+  explicit cluster_harness(coordinator_config config = {}) : store_([this] { return now_.now; }) {
     config.proxy_id = "proxy-1";
     config.seed = 42;
     if (config.default_backend) alive.insert(config.default_backend->id());
@@ -86,7 +85,7 @@ class cluster_harness {
     while (!held_.empty()) {
       store_request request = std::move(held_.front());
       held_.pop_front();
-      store_->submit(std::move(request), [this](store_reply reply) { core_->store_replied(std::move(reply), now_); });
+      store_.submit(std::move(request), [this](store_reply reply) { core_->store_replied(std::move(reply), now_); });
     }
     if (hold_store) drain();
   }
@@ -228,19 +227,8 @@ class cluster_harness {
     drain();
   }
 
-  epoch granted_epoch(uint64_t id) { return claim_error(id) == "granted" ? claims.at(id)->epoch : epoch{}; }
-  /// All records are gone.
-  void lose_store() {
-    store_.emplace([this] { return now_.now; });
-  }
-  /// Another proxy writes a record.
-  void write_store(store_request::kind what, const stream_key& key, const owner_record& record,
-                   std::optional<epoch> replaces = {}) {
-    store_->submit({0, what, key, replaces, record, 60s}, [](const store_reply&) {});
-  }
-
   /// Records in the store.
-  size_t stored() const { return store_->size(); }
+  size_t stored() const { return store_.size(); }
 
   bool hold_store = false, hold_probes = false;
   std::set<std::string> alive;   // ids of the origins that answer probes
@@ -270,7 +258,7 @@ class cluster_harness {
   }
 
   moment now_{base::time_point(1h), 1'700'000'000'000};
-  std::optional<memory_store> store_;
+  memory_store store_;
   std::deque<store_request> held_;
   std::unique_ptr<coordinator> core_;
   uint64_t last_id_ = 1'000'000;
