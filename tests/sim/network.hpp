@@ -105,6 +105,8 @@ class network {
   /// Nothing more is handed to `from`; the other side learns in its turn.
   void close(int conn, side from, bool by_reset = false);
   bool is_open(int conn, side s) const { return connections_[static_cast<size_t>(conn)].open[index(s)]; }
+  /// A process has taken the connection.
+  bool was_connected(int conn) const { return connections_[static_cast<size_t>(conn)].bound; }
   /// All its connections are gone; `silent`: with its machine, so that nobody is told.
   void died(node n, bool silent);
 

@@ -191,29 +191,31 @@ void origin::on_closed(int conn, bool) {
   settle(u.stream);
 }
 
+void origin::close(int conn) {
+  w_.net.close(conn, side::origin);
+  std::erase_if(uses_, [&](const use& u) { return u.conn == conn; });
+}
+
 void origin::refuse(int conn, refusal why) {
   packet p;
   p.what = packet::kind::refuse;
   p.why = why;
   w_.net.send(conn, side::origin, p);
-  w_.net.close(conn, side::origin);
-  std::erase_if(uses_, [&](const use& u) { return u.conn == conn; });
+  close(conn);
 }
 
 void origin::publish(int conn, const packet& p) {
   const cluster::stream_key& key = w_.key(p.stream);
   copy& c = at_stream(p.stream);
+  // As servers::directory has it: who is there comes first, then the epoch.
+  if (c.publisher >= 0 && c.session != p.session && c.heard_at + publisher_idle > now())
+    return refuse(conn, refusal::second_publisher);
   const auto agreed = fence_->publish(key, p.epoch);
   if (!agreed) {
     w_.trace("{} refuses s{} of epoch {}: {}", w_.name_of(self_), p.stream, p.epoch.counter, agreed.error().reason);
     return refuse(conn, refusal::stale_epoch);
   }
-  if (c.publisher >= 0) {
-    const bool other = c.session != p.session;
-    if (other && *agreed == c.epoch && c.heard_at + publisher_idle > now())
-      return refuse(conn, refusal::second_publisher);
-    refuse(c.publisher, *agreed > c.epoch ? refusal::fenced : refusal::taken_over);
-  }
+  if (c.publisher >= 0) refuse(c.publisher, refusal::taken_over);
   w_.trace("{} accepts s{} epoch {}.{:x} session {}", w_.name_of(self_), p.stream, agreed->counter,
            agreed->claim_id & 0xFFFF, p.session);
   w_.watch->publish_accepted(self_, p.stream, *agreed);
@@ -237,12 +239,7 @@ void origin::publish(int conn, const packet& p) {
 }
 
 void origin::play(int conn, const packet& p) {
-  // That this origin is the owner, under this epoch: whoever publishes with a lower one may be pushed out, by the
-  // publisher that is to come.
-  if (p.epoch != cluster::epoch{}) {
-    w_.watch->epoch_told(self_, p.stream, p.epoch, false);
-    static_cast<void>(fence_->told(w_.key(p.stream), p.epoch));
-  }
+  if (p.epoch != cluster::epoch{}) told(p.stream, p.epoch);
   copy& c = at_stream(p.stream);
   if (!c.held) {
     c.held = true;
@@ -302,17 +299,16 @@ void origin::flush(int stream) {
 
 void origin::told(int stream, const cluster::epoch& e) {
   w_.watch->epoch_told(self_, stream, e, true);
-  const copy& c = at_stream(stream);
-  const bool rest_of_old = c.held && c.publisher < 0 && c.epoch != cluster::epoch{} && c.epoch < e;
-  if (!fence_->told(w_.key(stream), e) && !rest_of_old) return;
+  if (!fence_->told(w_.key(stream), e)) return;
   w_.trace("{} drops its copy of s{}: epoch {} is above its own", w_.name_of(self_), stream, e.counter);
-  drop(stream, refusal::fenced);
+  drop(stream);
 }
 
-void origin::drop(int stream, refusal why) {
+/// The bare close tells proxies to look for the owner.
+void origin::drop(int stream) {
   copy dropped = std::exchange(at_stream(stream), {});
-  if (dropped.publisher >= 0) refuse(dropped.publisher, why);
-  for (const player& p : dropped.players) refuse(p.conn, why);
+  if (dropped.publisher >= 0) close(dropped.publisher);
+  for (const player& p : dropped.players) close(p.conn);
   fence_->held(w_.key(stream), false);
   changed(stream);
 }
@@ -321,7 +317,6 @@ void origin::unpublish(int stream) {
   copy& c = at_stream(stream);
   c.publisher = -1;
   c.unpublished_at = now();
-  fence_->held(w_.key(stream), false);
   w_.trace("{} has no publisher of s{} any more", w_.name_of(self_), stream);
   changed(stream);
 }
@@ -331,6 +326,7 @@ void origin::settle(int stream) {
   copy& c = at_stream(stream);
   if (!c.held || c.publisher >= 0 || !c.players.empty()) return;
   c = {};
+  fence_->held(w_.key(stream), false);
   changed(stream);
 }
 

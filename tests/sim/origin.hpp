@@ -78,7 +78,8 @@ class origin final : public process, public network::endpoint {
   void media(int conn, const packet& p);
   void told(int stream, const cluster::epoch& e);
   void unpublish(int stream);
-  void drop(int stream, refusal why);
+  void drop(int stream);
+  void close(int conn);
   void refuse(int conn, refusal why);
   void flush(int stream);
   void settle(int stream);

@@ -60,7 +60,7 @@ class proxy final : public process, public network::endpoint {
   void move_refused(int stream, const cluster::epoch& from, const std::string& to_origin, std::string reason);
   void dial_failed(const std::string& origin_id);
   void dial_ok(const std::string& origin_id);
-  uint64_t ask_verdict(const session& asker, const std::string& origin_id);
+  uint64_t ask_verdict(const session& asker, const std::string& origin_id, bool agreed);
   int dial(session& by, const std::string& origin_id);
   void hang_up(int conn);
   /// A byte came from it.

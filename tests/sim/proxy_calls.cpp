@@ -177,10 +177,11 @@ void proxy::dial_ok(const std::string& origin_id) {
   to_core([this, origin_id = std::string(origin_id)] { core_->dial_ok(origin_id, at()); });
 }
 
-uint64_t proxy::ask_verdict(const session& asker, const std::string& origin_id) {
+uint64_t proxy::ask_verdict(const session& asker, const std::string& origin_id, bool agreed) {
   const uint64_t id = ++last_id_;
   asks_[id] = asker.id();
-  to_core([this, id, origin_id = std::string(origin_id)] { core_->origin_closed(id, origin_id, at()); });
+  to_core(
+      [this, id, agreed, origin_id = std::string(origin_id)] { core_->origin_closed(id, origin_id, at(), agreed); });
   return id;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,15 +40,28 @@ class session {
   /// Later in this session's life, unless it has ended or `step_` has moved on.
   template <typename F>
   void later(duration d, F f);
+  /// TCP must connect in one second, RTMP agree in five.
+  void watch_dial();
+  virtual void on_undialled() = 0;
+  virtual void on_lost(int conn) = 0;
 
   proxy& px_;
   const uint32_t id_;
   const int stream_;
   cluster::assignment to_;
   int conn_ = -1;
-  uint64_t request_ = 0;  ///< claim or find without an answer
-  uint64_t step_ = 0;     ///< counts its states: old timers and answers are told by it
+  bool agreed_ = false;                    ///< the origin has, on this connection
+  uint64_t request_ = 0;                   ///< claim or find without an answer
+  uint64_t step_ = 0;                      ///< counts its states: old timers and answers are told by it
+  uint64_t asked_at_step_ = ~uint64_t{0};  ///< a verdict is waited for
   bool ended_ = false;
+};
+
+/// A publisher's owner is lost, and the client does not know.
+struct publish_outage {
+  time_point since{};
+  bool claimed = false;
+  unsigned attempts = 0;
 };
 
 /// A publisher: claims, publishes at the owner, keeps the last messages, and goes on at the next owner when that one is
@@ -61,7 +75,7 @@ class publish_session final : public session {
   void on_media();
   /// The drain's wish; make before break.
   void on_move(const cluster::epoch& from, const cluster::assignment& to);
-  bool running() const { return state_ == state::running; }
+  bool running() const { return agreed_ && conn_ >= 0; }
   int conn() const { return conn_; }
   uint64_t source() const { return source_; }
   int64_t next() const { return next_; }
@@ -69,7 +83,7 @@ class publish_session final : public session {
   void on_answer(uint64_t request, base::result<cluster::assignment> answer) override;
   void on_verdict(cluster::origin_verdict v) override;
   void on_origin_lost(const std::string& origin_id, cluster::loss_reason reason) override;
-  void on_owner_changed(const cluster::assignment& to) override;
+  void on_owner_changed(const cluster::assignment&) override {}  // a fenced origin tells it
   const std::string& origin_of(int conn) const override {
     return conn == move_conn_ ? move_to_.origin_id : to_.origin_id;
   }
@@ -78,33 +92,31 @@ class publish_session final : public session {
   void leave() override;
 
  private:
-  enum class state : uint8_t { claiming, dialing, running, judging, paused };
   int64_t oldest() const;
   void claim();
-  void claim_later(duration d);
+  void claim_later();
   void dial();
-  void dial_failed();
-  void started(int64_t wanted);
-  void refused(refusal why);
-  void lost();
-  /// publish_ended() if it was told to have started.
-  void withdraw();
+  void send_publish(int conn, const cluster::assignment& to);
+  void on_undialled() override;
+  void try_next();
+  void on_started(int64_t wanted);
+  void on_refused(refusal why);
+  void on_lost(int conn) override;
+  void begin_outage();
+  void fail_over();
   void hang_up();
   void say_goodbye();
-  void end_move(const char* refused_why);
+  void on_committed(bool yes);
+  void end_move(const char* why);
   void close_client();
 
   encoder& client_;
   const uint64_t source_;
   int64_t next_ = 0;
-  state state_ = state::claiming;
+  std::optional<publish_outage> outage_;
   std::vector<std::string> failed_;
-  time_point deadline_ = base::never;  // of a fail-over
   bool ever_started_ = false;
-  bool announced_ = false;  // publish_started() of to_.epoch is told
-  bool retried_ = false;    // at the same origin, after it closed
-  uint64_t granted_ = 0;    // the claim that was answered, until its publish has started
-  unsigned stale_ = 0;
+  time_point closed_alive_at_{};
   // How the brake on moves is checked.
   enum class reason_left : uint8_t { gone, silent, other };
   reason_left left_ = reason_left::other;
@@ -134,25 +146,27 @@ class view_session final : public session {
   void leave() override;
 
  private:
-  enum class state : uint8_t { finding, dialing, playing, judging, paused };
   void find();
-  void find_later(duration d);
-  void lost();
+  void retry();
+  void drop_upstream();
   void dial();
+  void on_undialled() override;
+  void on_lost(int conn) override;
+  void watch_quiet();
   void hang_up();
   void close_client();
 
   viewer& client_;
-  state state_ = state::finding;
   uint64_t source_ = 0;  // of the last message
   int64_t next_ = 0;
-  std::map<uint64_t, int64_t> seen_;   // by publication: the message after the last
-  uint64_t followed_ = 0;              // the publication that this connection is at
-  bool skipping_ = false;              // of which it sends again what is known
-  time_point deadline_ = base::never;  // until which it waits for an owner
-  time_point media_at_{};
-  time_point playing_at_{};
-  bool retried_ = false;
+  std::map<uint64_t, int64_t> seen_;     // by publication: the message after the last
+  uint64_t followed_ = 0;                // the publication that this connection is at
+  bool skipping_ = false;                // of which it sends again what is known
+  time_point give_up_at_ = base::never;  // until which it waits for an owner
+  time_point media_at_{}, heard_at_{};
+  bool pinged_ = false;
+  time_point lost_alive_at_{};
+  std::string lost_alive_origin_;
 };
 
 }  // namespace sluice::sim

@@ -1,3 +1,5 @@
+// As src/relay/feed.cpp does it, with a pull for each viewer.
+
 #include "sim/clients.hpp"
 #include "sim/proxy.hpp"
 #include "sim/session_later.hpp"
@@ -6,12 +8,13 @@
 namespace sluice::sim {
 namespace {
 
-constexpr duration dial_timeout = 1500ms;
-constexpr duration play_wait = 10s;
 constexpr duration recover_wait = 30s;
-constexpr duration steady_after = 5s;
-/// A viewer without media for so long goes where somebody says that a publisher is.
-constexpr duration starved_after = 1s;
+constexpr duration play_wait = 10s;
+constexpr duration retry_delay = 20ms;
+/// An origin that ends a running pull twice within this time means it.
+constexpr duration second_loss = 10s;
+/// A quiet pull is pinged on its own connection.
+constexpr duration quiet_max = 2s, answer_max = 4s;
 
 }  // namespace
 
@@ -19,22 +22,13 @@ view_session::view_session(proxy& px, uint32_t id, int stream, viewer& client)
     : session(px, id, stream), client_(client) {}
 
 void view_session::start() {
-  deadline_ = px_.now() + play_wait;
+  give_up_at_ = px_.now() + play_wait;
   find();
 }
 
 void view_session::find() {
   ++step_;
-  state_ = state::finding;
-  hang_up();
-  request_ = px_.find(*this, deadline_);
-}
-
-void view_session::find_later(duration d) {
-  ++step_;
-  state_ = state::paused;
-  hang_up();
-  later(d, [this] { find(); });
+  request_ = px_.find(*this, std::max(give_up_at_, px_.now() + 1ms));
 }
 
 void view_session::on_answer(uint64_t request, base::result<cluster::assignment> answer) {
@@ -50,7 +44,7 @@ void view_session::on_answer(uint64_t request, base::result<cluster::assignment>
 
 void view_session::dial() {
   ++step_;
-  state_ = state::dialing;
+  agreed_ = false;
   px_.in().trace("view {} of s{} dials {} {}.{:x}", id_, stream_, to_.origin_id, to_.epoch.counter,
                  to_.epoch.claim_id & 0xFFFF);
   followed_ = source_;
@@ -64,32 +58,41 @@ void view_session::dial() {
   p.source = source_;
   p.number = next_;
   px_.in().net.send(conn_, side::proxy, p);
-  later(dial_timeout, [this] {
-    if (state_ != state::dialing) return;
-    px_.dial_failed(to_.origin_id);
-    lost();
-  });
+  watch_dial();
 }
 
-/// The owner cannot be reached: ask who it is now. Never another than the core says.
-void view_session::lost() {
-  if (deadline_ == base::never) deadline_ = px_.now() + recover_wait;
-  if (deadline_ <= px_.now()) return close_client();
-  find_later(250ms);
+void view_session::on_undialled() {
+  px_.dial_failed(to_.origin_id);
+  retry();
+}
+
+void view_session::drop_upstream() {
+  ++step_;
+  hang_up();
+  if (give_up_at_ == base::never) give_up_at_ = px_.now() + recover_wait;
+}
+
+/// Asks who the owner is now. Never another than the core says.
+void view_session::retry() {
+  drop_upstream();
+  if (px_.now() >= give_up_at_) return close_client();
+  later(retry_delay, [this] { find(); });
 }
 
 void view_session::on_packet(int conn, const packet& p) {
   if (conn != conn_) return;
+  heard_at_ = px_.now();
+  pinged_ = false;
   if (p.what == packet::kind::refuse) {
     px_.in().trace("view {} of s{} at {}: {}", id_, stream_, to_.origin_id, name_of(p.why));
-    return p.why == refusal::fenced ? lost() : close_client();
+    return close_client();
   }
-  if (p.what == packet::kind::playing && state_ == state::dialing) {
-    state_ = state::playing;
-    playing_at_ = px_.now();
+  if (p.what == packet::kind::playing && !agreed_) {
+    ++step_;
+    agreed_ = true;
+    give_up_at_ = base::never;
     px_.dial_ok(to_.origin_id);
-    later(steady_after, [this] { retried_ = false; });
-    return;
+    return watch_quiet();
   }
   if (p.what != packet::kind::media) return;
   media_at_ = px_.now();
@@ -102,45 +105,57 @@ void view_session::on_packet(int conn, const packet& p) {
   seen = p.number + 1;
   source_ = p.source;
   next_ = p.number + 1;
-  deadline_ = base::never;
   client_.on_message(p.source, p.number);
+}
+
+void view_session::watch_quiet() {
+  later(1s, [this] {
+    const duration quiet = px_.now() - heard_at_;
+    if (quiet >= quiet_max + answer_max) return on_lost(conn_);
+    if (quiet >= quiet_max && !std::exchange(pinged_, true)) {
+      packet p;
+      p.what = packet::kind::ping;
+      px_.in().net.send(conn_, side::proxy, p);
+    }
+    watch_quiet();
+  });
 }
 
 void view_session::on_closed(int conn) {
   if (conn != conn_) return;
   conn_ = -1;
-  if (state_ == state::dialing) {
-    px_.dial_failed(to_.origin_id);
-    return lost();
-  }
-  ++step_;
-  state_ = state::judging;
   px_.in().trace("view {} of s{}: connection to {} closed", id_, stream_, to_.origin_id);
-  px_.ask_verdict(*this, to_.origin_id);
+  if (!agreed_ && !px_.in().net.was_connected(conn)) return on_undialled();
+  on_lost(conn);
+}
+
+void view_session::on_lost(int) {
+  drop_upstream();
+  asked_at_step_ = step_;
+  px_.ask_verdict(*this, to_.origin_id, agreed_);
 }
 
 void view_session::on_verdict(cluster::origin_verdict v) {
-  if (state_ != state::judging) return;
-  if (v == cluster::origin_verdict::alive && !std::exchange(retried_, true)) return dial();
-  lost();
+  if (step_ != asked_at_step_) return;
+  if (v != cluster::origin_verdict::alive) return retry();
+  const bool again =
+      std::exchange(lost_alive_at_, px_.now()) + second_loss > px_.now() && lost_alive_origin_ == to_.origin_id;
+  lost_alive_origin_ = to_.origin_id;
+  if (!agreed_ || again) return close_client();
+  retry();
 }
 
 void view_session::on_origin_lost(const std::string& origin_id, cluster::loss_reason) {
-  if (to_.origin_id != origin_id || state_ == state::finding || state_ == state::paused) return;
-  if (deadline_ == base::never) deadline_ = px_.now() + recover_wait;
-  find();
+  const bool watches = conn_ >= 0;
+  if (to_.origin_id == origin_id && watches) retry();
 }
 
 void view_session::on_owner_changed(const cluster::assignment& to) {
-  const bool connected = state_ == state::dialing || state_ == state::playing || state_ == state::judging;
-  if (connected) {
-    const bool starved = media_at_ + starved_after < px_.now() && playing_at_ + starved_after < px_.now();
-    const bool better = to.epoch > to_.epoch || (to.origin_id != to_.origin_id && starved);
-    if (!better) return;
-  }
+  if (conn_ >= 0 && to.origin_id == to_.origin_id) return;
+  const bool live = media_at_ + 1s > px_.now();
+  if (conn_ >= 0 && live && to.epoch < to_.epoch) return;  // news of yesterday
+  drop_upstream();
   if (request_ != 0) px_.cancel(std::exchange(request_, 0));
-  hang_up();
-  if (deadline_ == base::never) deadline_ = px_.now() + recover_wait;
   to_ = to;
   dial();
 }
