@@ -128,11 +128,9 @@ bool monitor::is_served(int stream) const {
     auto* const px = const_cast<proxy*>(e->at());
     const publish_session* s = px->publisher(e->session());
     if (s == nullptr || !s->running()) continue;
-    const auto record = px->record_of(w_.key(stream));
     for (const auto& o : w_.origins) {
       const origin::copy& c = o->held(stream);
       if (!o->running() || c.publisher < 0 || c.session != s->id() || c.next + behind_max < s->next()) continue;
-      if (record && record->epoch > c.epoch) continue;
       return true;
     }
   }

@@ -33,8 +33,6 @@ class proxy final : public process, public network::endpoint {
   void set_wall_error(int64_t ms) { wall_error_ms_ = ms; }
   node self() const { return self_; }
   bool has_publishers() const;
-  /// The owner as its store has it.
-  std::optional<cluster::owner_record> record_of(const cluster::stream_key& key) const;
 
   // -- clients: calls from outside
   void open_publish(encoder& client, uint32_t session, int stream);

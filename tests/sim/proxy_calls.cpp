@@ -11,19 +11,6 @@
 
 namespace sluice::sim {
 
-std::optional<cluster::owner_record> proxy::record_of(const cluster::stream_key& key) const {
-  std::optional<cluster::owner_record> found;
-  if (memory_) {
-    cluster::store_request ask;
-    ask.key = key;
-    memory_->submit(std::move(ask),
-                    [&](const cluster::store_reply& reply) { found = reply.owner.value_or(std::nullopt); });
-  } else if (const auto* record = w_.store->find(key)) {
-    found = *record;
-  }
-  return found;
-}
-
 // -- clients
 
 void proxy::open_publish(encoder& client, uint32_t id, int stream) {

@@ -97,9 +97,4 @@ void shared_store::roll_back(duration by) {
   }
 }
 
-const owner_record* shared_store::find(const cluster::stream_key& key) const {
-  const auto at = records_.find(key);
-  return at == records_.end() || at->second.expires <= now() ? nullptr : &at->second.record;
-}
-
 }  // namespace sluice::sim

@@ -26,7 +26,6 @@ class shared_store final : public process {
   void come_up() { down_ = false; }
   void lose_all();
   void roll_back(duration by);
-  const cluster::owner_record* find(const cluster::stream_key& key) const;
 
  private:
   using outcome = base::result<std::optional<cluster::owner_record>>;
