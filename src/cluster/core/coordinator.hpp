@@ -44,6 +44,9 @@ struct claim_request {
   base::time_point deadline = base::never;  ///< of its wait for an origin; never: claim_wait from now
   /// The session publishes already, and its owner is lost: the stream counts as degraded until publish_started().
   bool fail_over = false;
+  /// The epoch that the owner has just refused as stale_epoch or, if it told, the one that it has seen; zero: none. A
+  /// record of it, or of a lower one, is replaced by a new epoch above it, at the same origin if that lives.
+  epoch refused = {};
 };
 
 struct coordinator_config {
@@ -280,8 +283,9 @@ class coordinator {
   void publish_ended(const stream_key& key, const epoch& e, moment at);
 
   /// Of action::move: the new owner has accepted the publish. Writes the ownership; answered by reply_claim, with
-  /// store_conflict if the stream has another owner by now or the publisher has left, with a reason of the store if
-  /// that fails (then the new publish is to be ended and the old one goes on; move_refused() need not follow). From a
+  /// store_conflict if the stream has another owner by now, the publisher has left, or the new owner is lost (then the
+  /// new publish is to be ended and the old one goes on; move_refused() need not follow). A store that fails is asked
+  /// until it answers: both publishes go on meanwhile. move_refused() or publish_ended(from) ends that wait. From a
   /// good answer on the publish counts under `to.epoch`: publish_ended(to.epoch) ends it, publish_ended(from) is
   /// ignored, and publish_started(to.epoch) may come once but need not. action::owner_changed comes before the answer.
   /// Cannot be cancelled.

@@ -80,6 +80,7 @@ owner_table::stream& owner_table::stream_of(const stream_key& key) {
   if (is_new) {
     at->second.key = &at->first;
     at->second.name = key.str();
+    at->second.serial = ++last_serial_;
   }
   return at->second;
 }
@@ -92,6 +93,8 @@ void owner_table::claim(uint64_t request_id, const stream_key& key, claim_reques
   r.session = std::move(wanted.session);
   r.exclude = std::move(wanted.exclude);
   r.fail_over = wanted.fail_over;
+  r.refused = wanted.refused;
+  highest_seen_ = std::max(highest_seen_, r.refused.counter);
   r.cold_until = std::min(cold_until_, at.now + config_.claim_wait / 2);
   if (r.fail_over) ++s->failing;
   drop_proven(r.exclude);
@@ -152,10 +155,8 @@ void owner_table::store_replied(store_reply reply, moment at) {
     renewed(op.key, op.of, reply, at);
     return;
   }
-  if (op.kind == op_kind::move) {
-    move_replied(op, reply, at);
-    return;
-  }
+  if (op.kind == op_kind::move) return move_replied(op, reply, at);
+  if (op.kind == op_kind::reassert) return reasserted(op, reply, at);
   if (op.kind == op_kind::drop) return;
   stream& s = streams_.at(op.key);  // a step under way keeps its stream
   s.op = 0;
@@ -168,8 +169,8 @@ base::time_point owner_table::ask_again_at(moment at) const {
 }
 
 void owner_table::origins_confirmed(moment at) {
-  const std::vector<stream*> waiting(waiting_.begin(), waiting_.end());
-  for (stream* s : waiting) {
+  const std::vector<std::pair<uint64_t, stream*>> waiting(waiting_.begin(), waiting_.end());
+  for (const auto& [serial, s] : waiting) {
     unpark(*s);
     advance(*s, at);
   }
@@ -226,6 +227,7 @@ base::time_point owner_table::deadline_of(const stream& s) const {
   if (!s.finds.empty()) next = std::min(next, s.finds.begin()->first);
   if (!s.pending.empty()) next = std::min(next, s.pending.front().until);
   if (s.moving) next = std::min(next, s.moving->until);
+  if (s.committing) next = std::min(next, s.committing->retry_at);
   next = std::min(next, s.move_at);
   if (s.op == 0 && !s.finds.empty()) next = std::min(next, std::max(s.owner_until, s.miss_until));
   // What the store said is kept for its own time only if nothing else keeps the stream.
@@ -255,14 +257,14 @@ void owner_table::settle(stream& s, moment at) {
   }
   const bool is_needed = s.idle != idleness::remembered || kept_until(s) > at.now;
   if (s.parked.empty() && s.finds.empty()) {
-    waiting_.erase(&s);
+    waiting_.erase(s.serial);
   } else {
-    waiting_.insert(&s);
+    waiting_.emplace(s.serial, &s);
   }
   const base::time_point next = is_needed ? deadline_of(s) : base::never;
   if (next != s.timer) {
-    if (s.timer != base::never) timers_.erase({s.timer, &s});
-    if (next != base::never) timers_.emplace(next, &s);
+    if (s.timer != base::never) timers_.erase({s.timer, s.serial});
+    if (next != base::never) timers_.emplace(std::pair(next, s.serial), &s);
     s.timer = next;
   }
   if (is_needed) return;
@@ -273,7 +275,7 @@ void owner_table::settle(stream& s, moment at) {
 void owner_table::on_timeout(moment at) {
   std::vector<stream*> due;
   for (const auto& [when, s] : timers_) {
-    if (when > at.now) break;
+    if (when.first > at.now) break;
     due.push_back(s);
   }
   for (stream* s : due) {  // handling one never removes another

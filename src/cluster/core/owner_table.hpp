@@ -6,10 +6,8 @@
 #include <list>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "cluster/core/coordinator.hpp"
@@ -53,7 +51,7 @@ class owner_table {
   /// It was dead, and lives again.
   void origin_returned(const std::string& origin_id, moment at);
   void on_timeout(moment at);
-  base::time_point next_deadline() const { return timers_.empty() ? base::never : timers_.begin()->first; }
+  base::time_point next_deadline() const { return timers_.empty() ? base::never : timers_.begin()->first.first; }
 
   /// Streams published through this proxy, those without an owner now included.
   size_t publishing() const { return publishing_; }
@@ -78,11 +76,18 @@ class owner_table {
     base::time_point until;  // then it counts as refused
     uint64_t placed_beat = 0;
   };
+  /// Its commit, from commit_move() to the answer. A store that fails may have written it: it is asked until it tells.
+  struct commit {
+    uint64_t request_id = 0;
+    assignment to;
+    base::time_point retry_at = base::never;  // never: the store is asked just now
+  };
   /// What may be forgotten when room is needed; the former first.
   enum class idleness : uint8_t { remembered, unstarted, busy };
   struct stream {
     const stream_key* key = nullptr;  // of the map's node
     std::string name;                 // key->str()
+    uint64_t serial = 0;              // in the order in which they became known
 
     std::optional<owner_record> owner;                       // as last heard
     base::time_point owner_since = base::time_point::min();  // when this epoch was first heard of
@@ -100,7 +105,9 @@ class owner_table {
     std::optional<move> moving;                           // by a drain
     std::string drained_from;                             // the server id, while it is to be moved
     base::time_point move_at = base::never;               // when its turn comes, if it came too early
-    std::optional<epoch> moved_to;                        // committed; publish_started() for it is no second publisher
+    std::optional<commit> committing;
+    epoch abandoned;                // of a move that came to nothing, though the store may have it
+    std::optional<epoch> moved_to;  // committed; publish_started() for it is no second publisher
 
     std::optional<assignment> told;                         // what finds were answered with last
     base::time_point told_until = base::time_point::min();  // kept until then
@@ -130,19 +137,20 @@ class owner_table {
     base::time_point cold_until;  // a claim in a cold store waits until then for who holds the stream
     std::string session;
     std::vector<std::string> exclude;
+    epoch refused;
     unsigned tries = 0;
   };
   /// Of a change of owner, for the history (what) and the log (reason).
   struct cause {
     std::string_view what, reason;
   };
-  enum class op_kind : uint8_t { step, renew, drop, move };
+  enum class op_kind : uint8_t { step, renew, drop, move, reassert };
   struct operation {
     stream_key key;
     op_kind kind = op_kind::step;
-    epoch of;                 // renew: what is renewed; move: what is replaced
+    epoch of;                 // renew: what is renewed; move: what is replaced; reassert: what is published
     uint64_t request_id = 0;  // move
-    assignment to;            // move
+    epoch proposed;           // reassert
   };
 
   stream* admit(uint64_t request_id, const stream_key& key, bool is_claim, moment at);
@@ -163,6 +171,7 @@ class owner_table {
   void drop_proven(std::vector<std::string>& exclude) const;
   bool may_keep(const stream& s, const request& r, moment at) const;
   bool is_braked(const stream& s, const request& r, moment at) const;
+  bool may_renew_epoch(const stream& s, const request& r) const;
   bool is_cold(const stream& s, const request& r, moment at) const;
   std::optional<std::string> place(const stream& s, const request& r, moment at) const;
   epoch next_epoch(const stream& s, moment at);
@@ -185,6 +194,8 @@ class owner_table {
   // What is published here (owner_table_publish.cpp).
   void stop_publishing(stream& s);
   void submit_renewal(stream& s);
+  void reassert(stream& s, const epoch& replaces, moment at);
+  void reasserted(const operation& op, store_reply& reply, moment at);
   void renewed(const stream_key& key, const epoch& of, store_reply& reply, moment at);
 
   // Moves of a drain (owner_table_move.cpp).
@@ -194,6 +205,10 @@ class owner_table {
   void begin_move(stream& s, moment at);
   void moved(stream& s, const owner_record& to, moment at);
   void end_move(stream& s);
+  void submit_commit(stream& s);
+  void fail_commit(stream& s, base::error why);
+  /// A copy with this epoch is there because of a move of ours that is not committed.
+  bool is_uncommitted(const stream& s, const epoch& e) const;
   void refuse_move(stream& s, const std::string& to_origin, const std::string& reason, moment at);
   void move_replied(const operation& op, store_reply& reply, moment at);
   void move_timers(stream& s, moment at);
@@ -233,14 +248,15 @@ class owner_table {
   std::unordered_map<stream_key, stream> streams_;
   std::unordered_map<uint64_t, request> requests_;
   std::unordered_map<uint64_t, operation> operations_;
-  std::set<std::pair<base::time_point, stream*>> timers_;
-  std::unordered_set<stream*> waiting_;            // streams with a parked claim or a find
-  std::unordered_map<uint64_t, stream*> granted_;  // the pending claims
-  std::array<std::list<stream*>, 2> idle_;         // by idleness, oldest first
+  // In an order that is the same in every run: not by address.
+  std::map<std::pair<base::time_point, uint64_t>, stream*> timers_;  // by serial
+  std::map<uint64_t, stream*> waiting_;                              // by serial: streams with a parked claim or a find
+  std::unordered_map<uint64_t, stream*> granted_;                    // the pending claims
+  std::array<std::list<stream*>, 2> idle_;                           // by idleness, oldest first
   // Owners given up for claims that took too long; should one start after all, its mapping is put back. Bounded.
   std::map<epoch, std::pair<stream_key, owner_record>> undone_;
   std::deque<epoch> undone_order_;
-  uint64_t last_op_ = 0;
+  uint64_t last_op_ = 0, last_serial_ = 0;
   uint64_t highest_seen_ = 0;  // epoch counter
   uint64_t random_state_;
   size_t publishing_ = 0, degraded_ = 0;

@@ -27,6 +27,8 @@ void owner_table::drop_proven(std::vector<std::string>& exclude) const {
 bool owner_table::may_keep(const stream& s, const request& r, moment at) const {
   const origin* o = s.owner ? origins_.find_living(s.owner->origin_id) : nullptr;
   if (o == nullptr) return false;
+  // The origin has seen a higher one: nobody can publish with this one any more.
+  if (r.refused != epoch{} && s.owner->epoch <= r.refused) return false;
   if (contains(r.exclude, o->id)) return s.publishers > 0 && s.session != r.session;
   if (s.publishers > 0 || !origins_.is_draining(o->reg.server) || held_.holds(o->id, *s.key)) return true;
   return r.fail_over && origins_.candidates(at.now).empty();
@@ -34,7 +36,8 @@ bool owner_table::may_keep(const stream& s, const request& r, moment at) const {
 
 /// A published stream has just moved, and whether its owner is lost again is not sure.
 bool owner_table::is_braked(const stream& s, const request& r, moment at) const {
-  if (!r.fail_over || !s.owner || s.unstarted || s.published_on != s.owner->origin_id) return false;
+  if (may_renew_epoch(s, r)) return false;
+  if ((!r.fail_over && s.failing == 0) || !s.owner || s.unstarted || s.published_on != s.owner->origin_id) return false;
   if (s.moved_at + config_.move_interval <= at.now) return false;
   const origin* o = origins_.find(s.owner->origin_id);
   return o != nullptr && (o->is_living() || o->lost_by == loss_reason::silent);
@@ -50,12 +53,20 @@ bool owner_table::is_cold(const stream& s, const request& r, moment at) const {
   });
 }
 
+/// The owner lives, and only its epoch is over.
+bool owner_table::may_renew_epoch(const stream& s, const request& r) const {
+  if (r.refused == epoch{} || !s.owner || s.owner->epoch > r.refused) return false;
+  const origin* o = origins_.find_living(s.owner->origin_id);
+  return o != nullptr && !contains(r.exclude, o->id) && !origins_.is_draining(o->reg.server);
+}
+
 /// The origin for a new owner, if the claim need not wait: the one that has a publisher for the stream, who may be this
 /// one's ghost, or the one that placement picks.
 std::optional<std::string> owner_table::place(const stream& s, const request& r, moment at) const {
   if (is_cold(s, r, at) || is_braked(s, r, at)) return std::nullopt;
   // The store need not know what the origin itself has told.
   if (may_keep(s, r, at) && held_.holds(s.owner->origin_id, *s.key)) return s.owner->origin_id;
+  if (may_renew_epoch(s, r)) return s.owner->origin_id;
   if (!r.fail_over) {
     const holders::copy* held = held_elsewhere(s);
     if (held != nullptr && !contains(r.exclude, held->origin_id)) return held->origin_id;
@@ -120,6 +131,7 @@ owner_table::cause owner_table::cause_of(const stream& s, const request& r) cons
   if (o == nullptr || (!o->is_living() && o->lost_by == loss_reason::gone)) return {what, "gone"};
   if (!o->is_living()) return {what, "silent"};
   if (contains(r.exclude, o->id)) return {what, "unreachable"};
+  if (r.refused != epoch{}) return {what, "stale_epoch"};
   return {what, origins_.is_draining(o->reg.server) ? "drained" : "replaced"};
 }
 

@@ -85,7 +85,7 @@ void owner_table::learn(stream& s, const std::optional<owner_record>& owner, cau
   if (!owner) {
     s.miss_until = ask_again_at(at);
     s.owner_until = base::time_point::min();
-    if (s.publishers == 0) {  // else the next renewal heals the store
+    if (s.publishers == 0 && s.failing == 0) {  // else a renewal, or the claim under way, heals the store
       s.owner.reset();
       s.unstarted.reset();
     }
@@ -179,18 +179,19 @@ void owner_table::origin_returned(const std::string& origin_id, moment at) {
 void owner_table::copy_found(const stream_key& key, const std::string& origin_id, moment at) {
   // Of several copies the one with the highest epoch stays, of those that somebody can reach.
   epoch here;
+  const auto found = streams_.find(key);
   const std::vector<holders::copy> copies = held_.of(key);
   for (const holders::copy& held : copies) {
     if (held.origin_id == origin_id) here = held.epoch;
-    if (held.epoch != epoch{} && may_hold(held.origin_id)) held_.fence(key, held.origin_id, held.epoch);
+    if (held.epoch == epoch{} || !may_hold(held.origin_id)) continue;
+    if (found != streams_.end() && is_uncommitted(found->second, held.epoch)) continue;
+    held_.fence(key, held.origin_id, held.epoch);
   }
-  const auto found = streams_.find(key);
   if (found == streams_.end()) return;
   stream& s = found->second;
   if (s.owner && (s.publishers > 0 || s.failing > 0)) held_.fence(key, s.owner->origin_id, s.owner->epoch);
   if (!may_hold(origin_id)) return;
-  const bool is_ours = s.moving && s.moving->proposed == here;  // committed in a moment
-  if (here != epoch{} && !is_ours && (!s.owner || here > s.owner->epoch)) {
+  if (here != epoch{} && !is_uncommitted(s, here) && (!s.owner || here > s.owner->epoch)) {
     owner_record record;
     record.origin_id = origin_id;
     record.epoch = here;

@@ -92,7 +92,9 @@ void owner_table::undo_unstarted(stream& s) {
   ask.what = store_request::kind::drop;
   ask.key = *s.key;
   ask.record = s.owner;
-  submit(std::move(ask), {{}, op_kind::drop, {}, 0, {}});
+  operation op;
+  op.kind = op_kind::drop;
+  submit(std::move(ask), std::move(op));
   s.owner.reset();
   s.owner_until = base::time_point::min();
   s.unstarted.reset();

@@ -82,6 +82,7 @@ void owner_table::begin_move(stream& s, moment at) {
 }
 
 void owner_table::end_move(stream& s) {
+  fail_commit(s, {"store_conflict", "the publish of the old epoch is over"});
   if (!s.moving) return;
   origins_.unplaced(s.moving->to, s.moving->placed_beat);
   origins_.count_known(s.moving->to, -1);
@@ -89,11 +90,15 @@ void owner_table::end_move(stream& s) {
   --moving_;
 }
 
+bool owner_table::is_uncommitted(const stream& s, const epoch& e) const {
+  return (s.moving && s.moving->proposed == e) || (s.committing && s.committing->to.epoch == e) || s.abandoned == e;
+}
+
 void owner_table::commit_move(uint64_t request_id, const stream_key& key, const epoch& from, const assignment& to,
                               moment at) {
   const auto found = streams_.find(key);
-  const bool is_current =
-      found != streams_.end() && found->second.publishers > 0 && found->second.owner->epoch == from && from < to.epoch;
+  const bool is_current = found != streams_.end() && found->second.publishers > 0 &&
+                          found->second.owner->epoch == from && from < to.epoch && !found->second.committing;
   if (!is_current || origins_.find_living(to.origin_id) == nullptr) {
     out_.push_back(action::reply_claim{
         request_id, base::fail("store_conflict", is_current ? "the new owner is lost" : "another owner by now")});
@@ -102,47 +107,62 @@ void owner_table::commit_move(uint64_t request_id, const stream_key& key, const 
     return;
   }
   stream& s = found->second;
-  if (s.moving) s.moving->until = base::never;  // the store answers
+  if (s.moving) s.moving->until = base::never;  // the store decides
   highest_seen_ = std::max(highest_seen_, to.epoch.counter);
+  s.committing = commit{request_id, to, base::never};
+  submit_commit(s);
+  settle(s, at);
+}
+
+void owner_table::submit_commit(stream& s) {
   store_request ask;
   ask.what = store_request::kind::claim;
-  ask.key = key;
-  ask.replaces = from;
+  ask.key = *s.key;
+  ask.replaces = s.owner->epoch;
   ask.ttl = config_.stream_ttl;
   ask.record = s.owner;
-  ask.record->origin_id = to.origin_id;
-  ask.record->epoch = to.epoch;
+  ask.record->origin_id = s.committing->to.origin_id;
+  ask.record->epoch = s.committing->to.epoch;
   ask.record->proxy_id = config_.proxy_id;
   operation op;
   op.kind = op_kind::move;
-  op.of = from;
-  op.request_id = request_id;
-  op.to = to;
+  op.of = s.owner->epoch;
+  op.request_id = s.committing->request_id;
+  s.committing->retry_at = base::never;
   submit(std::move(ask), std::move(op));
-  settle(s, at);
+}
+
+/// The answer to commit_move(), if there is one to be given; whether it was written may be unknown.
+void owner_table::fail_commit(stream& s, base::error why) {
+  if (!s.committing) return;
+  s.abandoned = s.committing->to.epoch;
+  out_.push_back(action::reply_claim{s.committing->request_id, tl::unexpected(std::move(why))});
+  s.committing.reset();
 }
 
 void owner_table::move_replied(const operation& op, store_reply& reply, moment at) {
   const auto found = streams_.find(op.key);
-  const bool is_current =
-      found != streams_.end() && found->second.publishers > 0 && found->second.owner->epoch == op.of;
-  const std::optional<owner_record> owner = reply.owner ? *reply.owner : std::nullopt;
-  const bool is_written = owner && owner->epoch == op.to.epoch;
-  if (is_current && is_written) {
-    moved(found->second, *owner, at);
-    out_.push_back(action::reply_claim{op.request_id, op.to});
-    settle(found->second, at);
+  if (found == streams_.end() || !found->second.committing || found->second.committing->request_id != op.request_id) {
+    return;  // given up in between; should it be written, a renewal will show
+  }
+  stream& s = found->second;
+  if (!reply.owner) {
+    s.committing->retry_at = ask_again_at(at);
+    settle(s, at);
+    return;
+  }
+  const std::optional<owner_record> owner = *reply.owner;
+  const commit done = *s.committing;
+  s.committing.reset();
+  if (owner && owner->epoch == done.to.epoch) {
+    moved(s, *owner, at);
+    out_.push_back(action::reply_claim{done.request_id, done.to});
+    settle(s, at);
   } else {
-    base::error why{"store_conflict", "another owner by now"};
-    if (!reply.owner) why = std::move(reply.owner.error());
-    if (is_current) refuse_move(found->second, op.to.origin_id, std::string(why.reason), at);
-    out_.push_back(action::reply_claim{op.request_id, tl::unexpected(std::move(why))});
-    if (found != streams_.end()) {
-      if (owner && found->second.owner && owner->epoch > found->second.owner->epoch) {
-        learn(found->second, owner, {"owner", "store"}, at);
-      }
-      advance(found->second, at);
-    }
+    refuse_move(s, done.to.origin_id, "store_conflict", at);
+    out_.push_back(action::reply_claim{done.request_id, base::fail("store_conflict", "another owner by now")});
+    if (owner && owner->epoch > s.owner->epoch) learn(s, owner, {"owner", "store"}, at);
+    advance(s, at);
   }
   begin_moves(at);
 }
@@ -172,7 +192,10 @@ void owner_table::move_refused(const stream_key& key, const epoch& from, const s
 }
 
 void owner_table::refuse_move(stream& s, const std::string& to_origin, const std::string& reason, moment at) {
-  if (!s.moving || s.moving->to != to_origin) return;
+  if (!s.moving || s.moving->to != to_origin) {  // a late commit may be under way all the same
+    if (s.committing && s.committing->to.origin_id == to_origin) fail_commit(s, {"store_conflict", reason});
+    return;
+  }
   remember(s, at, "move_refused", to_origin, s.moving->proposed, reason);
   out_.push_back(action::log{
       base::log_level::warn,
@@ -184,6 +207,15 @@ void owner_table::refuse_move(stream& s, const std::string& to_origin, const std
 
 void owner_table::move_timers(stream& s, moment at) {
   if (s.moving && s.moving->until <= at.now) refuse_move(s, std::string(s.moving->to), "no_answer", at);
+  if (s.committing && s.committing->retry_at <= at.now) {
+    if (origins_.find_living(s.committing->to.origin_id) != nullptr) {
+      submit_commit(s);
+    } else {
+      const std::string to = s.committing->to.origin_id;
+      fail_commit(s, {"store_conflict", "the new owner is lost"});
+      refuse_move(s, to, "no_origin", at);
+    }
+  }
   if (s.move_at > at.now) return;
   s.move_at = base::never;
   drains_.retry(s.drained_from, *s.key);

@@ -71,6 +71,7 @@ void owner_table::stop_publishing(stream& s) {
   s.renew_at = base::never;
   s.moved_to.reset();
   unplan_move(s);
+  s.abandoned = {};
 }
 
 void owner_table::origin_departed(const departure& who, moment at) {
@@ -79,7 +80,7 @@ void owner_table::origin_departed(const departure& who, moment at) {
   for (auto& [key, s] : streams_) {
     if (s.publishers == 0 || s.lost || s.owner->origin_id != who.id) continue;
     s.lost = true;
-    end_move(s);
+    if (!s.committing) end_move(s);  // what the new owner has accepted may still be written
     remember(s, at, "lost", who.id, s.owner->epoch, who.reason == loss_reason::gone ? "gone" : "silent");
     settle(s, at);  // keeps it: it is published
   }
@@ -104,10 +105,45 @@ void owner_table::renewed(const stream_key& key, const epoch& of, store_reply& r
   stream& s = found->second;
   if (!reply.owner || !*reply.owner || (*reply.owner)->epoch <= of)
     return;  // kept, or to be tried again at the next renewal
-  const std::string& by = (*reply.owner)->origin_id;
-  out_.push_back(action::log{
-      base::log_level::warn, "stream_lost", {{"stream", s.name}, {"origin", s.owner->origin_id}, {"by", by}}});
-  learn(s, *reply.owner, {"owner", "store"}, at);
+  const owner_record& other = **reply.owner;
+  if (s.publishers > 0) {
+    const bool is_abandoned = other.epoch == s.abandoned;
+    if (!is_abandoned && is_uncommitted(s, other.epoch)) return;  // our own move: it is about to be answered
+    const bool is_nobody = is_abandoned || origins_.find_living(other.origin_id) == nullptr;
+    if (is_nobody && origins_.find_living(s.owner->origin_id) != nullptr) return reassert(s, other.epoch, at);
+  }
+  out_.push_back(action::log{base::log_level::warn,
+                             "stream_lost",
+                             {{"stream", s.name}, {"origin", s.owner->origin_id}, {"by", other.origin_id}}});
+  learn(s, other, {"owner", "store"}, at);
+  advance(s, at);
+}
+
+/// The store names an owner that is none, and the stream is published here: its owner gets a higher epoch.
+void owner_table::reassert(stream& s, const epoch& replaces, moment at) {
+  highest_seen_ = std::max(highest_seen_, replaces.counter);
+  store_request ask;
+  ask.what = store_request::kind::claim;
+  ask.key = *s.key;
+  ask.replaces = replaces;
+  ask.ttl = config_.stream_ttl;
+  ask.record = s.owner;
+  ask.record->epoch = next_epoch(s, at);
+  ask.record->proxy_id = config_.proxy_id;
+  operation op;
+  op.kind = op_kind::reassert;
+  op.of = s.owner->epoch;
+  op.proposed = ask.record->epoch;
+  submit(std::move(ask), std::move(op));
+}
+
+/// The publisher is told of the new epoch like of any other owner, and publishes again with it.
+void owner_table::reasserted(const operation& op, store_reply& reply, moment at) {
+  const auto found = streams_.find(op.key);
+  if (found == streams_.end() || !found->second.owner || found->second.owner->epoch != op.of) return;
+  stream& s = found->second;
+  if (!reply.owner || !*reply.owner || (*reply.owner)->epoch <= op.of) return;  // the next renewal tries again
+  learn(s, **reply.owner, {"owner", (*reply.owner)->epoch == op.proposed ? "reasserted" : "store"}, at);
   advance(s, at);
 }
 

@@ -198,16 +198,46 @@ TEST_F(draining, a_commit_that_comes_too_late_is_a_conflict) {
   EXPECT_EQ(commit(third).error().reason, "store_conflict");
 }
 
-TEST_F(draining, a_store_that_fails_leaves_the_stream_where_it_is) {
+TEST_F(draining, a_store_that_fails_is_asked_until_it_answers) {
+  for (const bool written : {true, false}) {
+    publish_at(all_[0], 1);
+    drain("o1");
+    const action::move m = c.moves.back();
+    c.hold_store = true;
+    const uint64_t id = ++last_;
+    c->commit_move(id, m.key, m.from, m.to, c.now());
+    c.drain();
+    c.fail_store(written);
+    EXPECT_EQ(c.claim_error(id), "unanswered");
+    c.hold_store = false;
+    c.pass(1100ms);
+    ASSERT_EQ(c.claim_error(id), "granted");
+    EXPECT_EQ(shown("o1").to_move, 0u);
+    drain("o1", false);
+  }
+}
+
+/// The relay did not wait for the store, which has written the move. The stream is where it was: its epoch is raised.
+TEST_F(draining, an_abandoned_move_does_not_take_the_stream_away) {
   publish_at(all_[0], 1);
   drain("o1");
+  const action::move m = c.moves[0];
   c.hold_store = true;
-  c->commit_move(1, c.moves[0].key, c.moves[0].from, c.moves[0].to, c.now());
+  c->commit_move(1, m.key, m.from, m.to, c.now());
   c.drain();
-  c.fail_store();
-  EXPECT_EQ(c.claim_error(1), "store_unavailable");
+  c.fail_store(true);
+  refuse(m, "timeout");
+  EXPECT_EQ(c.claim_error(1), "store_conflict");
   EXPECT_EQ(shown("o1").move_refused.size(), 1u);
-  EXPECT_EQ(shown("o1").to_move, 1u);
+  c.hold_store = false;
+  c.changes.clear();
+  c.pass(20s);  // a renewal shows it
+  ASSERT_EQ(c.changes.size(), 1u);
+  EXPECT_EQ(c.changes[0].to.server_id, "o1");
+  EXPECT_GT(c.changes[0].to.epoch, m.to.epoch);
+  EXPECT_EQ(c.changed_because.back(), "reasserted");
+  c.start(m.key, c.changes[0].to.epoch);
+  EXPECT_EQ(c->snapshot().streams, 1u);
 }
 
 /// The new owner's heartbeat tells of the publish before the relay does.

@@ -183,6 +183,48 @@ TEST_F(failover, a_failing_store_does_not_end_a_live_stream) {
   EXPECT_EQ(c.claim_error(1), "granted");
 }
 
+/// The store forgets everything while the claim waits: that is no reason to move twice in ten seconds.
+TEST_F(failover, the_brake_outlives_the_store) {
+  c.kill(a_.origin_id);
+  c.fail_over(1, key_a, a_.epoch);
+  const assignment b = *c.claims.at(1);
+  c.start(key_a, b.epoch);
+  c.freeze(b.origin_id);
+  c.pass(5s);
+  ASSERT_EQ(c.health(b.origin_id), origin_health::dead);
+  c.lose_store();
+  c.fail_over(2, key_a, b.epoch);
+  EXPECT_EQ(c.claim_error(2), "unanswered");
+  c.pass(5100ms);
+  EXPECT_EQ(c.claim_error(2), "granted");
+}
+
+TEST_F(failover, an_epoch_that_the_owner_refused_is_raised) {
+  c->publish_ended(key_a, a_.epoch, c.now());
+  c.drain();
+  c->claim(1, key_a, {.session = "t", .refused = a_.epoch}, c.now());
+  c.drain();
+  ASSERT_EQ(c.claim_error(1), "granted");
+  EXPECT_EQ(c.claims.at(1)->origin_id, a_.origin_id);
+  EXPECT_GT(c.claims.at(1)->epoch, a_.epoch);
+  // Somebody else has raised it meanwhile.
+  c->claim(2, key_a, {.session = "u", .refused = a_.epoch}, c.now());
+  c.drain();
+  EXPECT_EQ(c.claims.at(2)->epoch, c.claims.at(1)->epoch);
+}
+
+/// A renewal meets the record of another proxy whose origin is dead: the stream is published here.
+TEST_F(failover, a_record_of_a_dead_owner_is_replaced_by_who_publishes) {
+  c.kill(a_.origin_id == all_[0].id() ? all_[1].id() : all_[0].id());
+  const std::string dead = c.lost[0].origin_id;
+  c.write(key_a, {dead, {a_.epoch.counter + 1, 1}, "proxy-2", 0});
+  c.find(1, key_a);
+  c.beats({reg_of(a_.origin_id)}, 20);
+  ASSERT_EQ(c.changes.size(), 1u);
+  EXPECT_EQ(c.changes[0].to.origin_id, a_.origin_id);
+  EXPECT_GT(c.changes[0].to.epoch.counter, a_.epoch.counter + 1);
+}
+
 TEST_F(failover, in_a_mass_silence_owners_are_kept) {
   const assignment b = c.published(key_b);
   for (const auto& reg : all_) c.freeze(reg.id());

@@ -89,10 +89,11 @@ class cluster_harness {
     }
     if (hold_store) drain();
   }
-  /// The store does not answer what it was asked.
-  void fail_store() {
+  /// The store does not answer what it was asked; with `written` it does it all the same.
+  void fail_store(bool written = false) {
     while (!held_.empty()) {
       const uint64_t op = held_.front().op;
+      if (written) store_.submit(held_.front(), [](const store_reply&) {});
       held_.pop_front();
       core_->store_replied({op, base::fail("store_unavailable")}, now_);
     }
@@ -227,6 +228,13 @@ class cluster_harness {
     drain();
   }
 
+  /// Another proxy writes.
+  void write(const stream_key& key, owner_record record) {
+    store_.submit({1, store_request::kind::renew, key, {}, std::move(record), 600s}, [](const store_reply&) {});
+  }
+  void lose_store() {
+    store_ = memory_store([this] { return now_.now; });
+  }
   /// Records in the store.
   size_t stored() const { return store_.size(); }
 
