@@ -196,10 +196,11 @@ void origin::close(int conn) {
   std::erase_if(uses_, [&](const use& u) { return u.conn == conn; });
 }
 
-void origin::refuse(int conn, refusal why) {
+void origin::refuse(int conn, refusal why, const cluster::epoch& seen) {
   packet p;
   p.what = packet::kind::refuse;
   p.why = why;
+  p.epoch = seen;
   w_.net.send(conn, side::origin, p);
   close(conn);
 }
@@ -213,7 +214,7 @@ void origin::publish(int conn, const packet& p) {
   const auto agreed = fence_->publish(key, p.epoch);
   if (!agreed) {
     w_.trace("{} refuses s{} of epoch {}: {}", w_.name_of(self_), p.stream, p.epoch.counter, agreed.error().reason);
-    return refuse(conn, refusal::stale_epoch);
+    return refuse(conn, refusal::stale_epoch, fence_->current(key));
   }
   if (c.publisher >= 0) refuse(c.publisher, refusal::taken_over);
   w_.trace("{} accepts s{} epoch {}.{:x} session {}", w_.name_of(self_), p.stream, agreed->counter,

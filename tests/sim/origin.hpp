@@ -80,7 +80,7 @@ class origin final : public process, public network::endpoint {
   void unpublish(int stream);
   void drop(int stream);
   void close(int conn);
-  void refuse(int conn, refusal why);
+  void refuse(int conn, refusal why, const cluster::epoch& seen = {});
   void flush(int stream);
   void settle(int stream);
   void changed(int stream);

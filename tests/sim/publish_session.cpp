@@ -40,6 +40,7 @@ void publish_session::claim() {
   cluster::claim_request ask;
   ask.session = std::to_string(id_);
   ask.exclude = failed_;
+  ask.refused = std::exchange(refused_, {});
   if (outage_) {
     ask.fail_over = true;
     ask.deadline = outage_->since + recover_wait;
@@ -117,7 +118,10 @@ void publish_session::on_packet(int conn, const packet& p) {
     return;
   }
   if (conn != conn_) return;
-  if (p.what == packet::kind::refuse) return on_refused(p.why);
+  if (p.what == packet::kind::refuse) {
+    if (p.why == refusal::stale_epoch) refused_ = p.epoch;
+    return on_refused(p.why);
+  }
   if (p.what != packet::kind::published || agreed_) return;
   px_.dial_ok(to_.origin_id);
   px_.publish_started(stream_, to_.epoch);
@@ -147,7 +151,10 @@ void publish_session::on_refused(refusal why) {
   hang_up();
   if (ever_started_ && !outage_) return close_client();
   if (why == refusal::at_capacity) return try_next();
-  if (why == refusal::stale_epoch) return outage_ ? claim_later() : try_next();
+  if (why == refusal::stale_epoch) {
+    if (outage_) return claim_later();
+    return ++stale_ < claim_attempts ? claim() : close_client();
+  }
   close_client();
 }
 

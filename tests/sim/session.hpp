@@ -115,6 +115,8 @@ class publish_session final : public session {
   int64_t next_ = 0;
   std::optional<publish_outage> outage_;
   std::vector<std::string> failed_;
+  cluster::epoch refused_;  // by the owner, who has seen this one
+  unsigned stale_ = 0;
   bool ever_started_ = false;
   time_point closed_alive_at_{};
   // How the brake on moves is checked.
