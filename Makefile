@@ -1,11 +1,11 @@
 # Everything a contributor needs by one word each. The work is done by CMake (CMakePresets.json) and the scripts in scripts/.
-.PHONY: help build run test unit threads e2e bench soak fuzz-long format tidy deps clean
+.PHONY: help build run test unit threads sim e2e bench soak fuzz-long format tidy deps clean
 
 help:
 	@echo "make build      release build: build/release/sluice"
 	@echo "make run        a whole cluster on this machine (ARGS='--origins 2')"
-	@echo "make test       all tests: tidy, unit under ASan, threads under TSan, end to end (unit, threads, e2e: one of them)"
-	@echo "make soak       end-to-end tests that take minutes to hours"
+	@echo "make test       all tests: tidy, unit under ASan, threads under TSan, the simulator, end to end (unit, threads, sim, e2e: one of them)"
+	@echo "make soak       what takes minutes to hours: SIM_SEEDS (200000) schedules of the simulator, and end-to-end tests"
 	@echo "make bench      figures beside those of other servers (ARGS: see bench/README.md)"
 	@echo "make fuzz-long  every fuzz target for FUZZ_SECONDS (300)"
 	@echo "make format     clang-format over all sources"
@@ -26,13 +26,16 @@ test:
 	@scripts/install-deps.sh build test
 	@scripts/test.sh
 
-unit threads e2e:
+unit threads sim e2e:
 	@scripts/install-deps.sh build test
 	@scripts/test.sh $@
 
+soak: SIM_FROM ?= 1
+soak: SIM_SEEDS ?= 200000
 soak:
 	@scripts/install-deps.sh build test
-	@scripts/build.sh release sluice rtmp_load
+	@scripts/build.sh release sluice rtmp_load sluice_sim
+	build/release/tests/sim/sluice_sim --seeds $(SIM_FROM) $(SIM_SEEDS) --jobs $$(nproc)
 	/usr/bin/python3 -m pytest tests/e2e -q -m soak $(ARGS)
 
 bench:

@@ -27,6 +27,7 @@ ROWS = [
     ("single origin, sigkill", "sluice", "kill -9 of the only one, under `run`", "goes on at its next incarnation"),
     ("sigstop", "sluice", "SIGSTOP", "detect ≤ 2 s, published again ≤ 3 s"),
     ("sigstop", "nginx", "SIGSTOP, nginx-rtmp", "detect ≤ 2 s, published again ≤ 3 s"),
+    ("blackhole", "sluice", "network swallows all RTMP, heartbeats arrive", "as SIGSTOP"),
     ("storm", "sluice", "kill -9 of an origin with all streams", "published again p99 ≤ 2 s, stall p99 ≤ 5 s"),
     ("storm, small", "sluice", "the same, fewer", "as above"),
     ("half silent", "sluice", "half of the origins SIGSTOPped", "nothing moves"),

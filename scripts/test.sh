@@ -4,6 +4,7 @@
 #   tidy     layers, file lengths and the like (tests/tidy)
 #   unit     unit tests, scenarios and fuzz corpora under AddressSanitizer and UBSan
 #   threads  the tests labelled `threaded`, under ThreadSanitizer
+#   sim      20,000 schedules of faults (SIM_SEEDS) in the simulator, and the mutants of the core that it must find (tests/sim)
 #   e2e      the release build with real clients and servers (tests/e2e)
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
@@ -28,6 +29,12 @@ step_threads() {
     ctest --test-dir build/tsan -L threaded -j "$test_jobs" --output-on-failure --no-tests=error
 }
 
+step_sim() {
+  scripts/build.sh release sluice_sim sim_mutants &&
+    build/release/tests/sim/sluice_sim --seeds 1 "${SIM_SEEDS:-20000}" --jobs "$test_jobs" &&
+    ctest --test-dir build/release -L sim_mutant -j "$test_jobs" --output-on-failure --no-tests=error
+}
+
 step_e2e() {
   scripts/build.sh release sluice rtmp_load &&
     /usr/bin/python3 -m pytest tests/e2e -q --junitxml=build/e2e.xml || return 1  # 5, "no tests", is a failure too
@@ -37,7 +44,7 @@ step_e2e() {
 
 summary=()
 failed=0
-for step in "${@:-tidy unit threads e2e}"; do
+for step in "${@:-tidy unit threads sim e2e}"; do
   for name in $step; do
     declare -F "step_$name" >/dev/null || { echo "test.sh: unknown step $name" >&2; exit 2; }
     echo "=== $name"

@@ -68,7 +68,7 @@ void publish_relay::claim() {
   cluster::claim_request request;
   request.session = ask_.session;
   request.exclude = failed_;
-  request.stale = std::exchange(stale_, {});
+  request.refused = std::exchange(stale_, {});
   if (outage_) {
     request.fail_over = true;
     request.deadline = outage_->since + shard_.config.recover_wait;

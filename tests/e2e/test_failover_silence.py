@@ -7,6 +7,7 @@ import time
 import pytest
 
 from lib import audit, figures, tcp_relay
+from lib.heartbeats import Heartbeats
 from lib.live import Auditor, Content, LivePublisher
 from lib.rtmp import Closed, Refused
 from lib.stage import LOST, Stage, resume
@@ -40,14 +41,17 @@ def test_half_of_the_origins_fall_silent(world, relay):
 
 
 class Gate:
-    """The network between an encoder and the proxy: can be stopped."""
+    """The network in front of somebody: can swallow everything, so that nobody hears of it."""
 
     def __init__(self, world, address):
-        self.process = world.start([sys.executable, tcp_relay.__file__, address], "network")
+        self.process = world.start([sys.executable, tcp_relay.__file__, address.rpartition(":")[2]], "network")
         self.address = f"127.0.0.1:{self.process.await_line(r'^[0-9]+$')}"
 
     def vanish(self):
         os.kill(self.process.pid, signal.SIGSTOP)
+
+    def back(self):
+        resume(self.process.pid)
 
 
 @pytest.mark.parametrize("relay", ["auto", "per-viewer"])
@@ -81,7 +85,7 @@ def test_ghost_publisher(world, relay):
         viewer.await_seen(back.sent[60])
         assert viewer.closed is None and not viewer.farewells()
     # Its node returns, with whatever was still on the way: it changes nothing.
-    resume(gate.process.pid)
+    gate.back()
     count = len(back.sent)
     poll(lambda: len(back.sent) > count + 40 or back.closed, what="packets after the ghost's return")
     assert back.closed is None, f"the encoder that came back was closed: {back.closed}"
@@ -98,6 +102,50 @@ def test_ghost_publisher(world, relay):
         assert not late, f"viewer {n} got {len(late)} packets of the ghost after those of its successor"
     stage.await_flowing()
     stage.check()
+
+
+@pytest.mark.parametrize("relay", ["auto", "per-viewer"])
+def test_blackhole(world, relay):
+    """The network between proxy and origin swallows all RTMP, while the origin lives and its heartbeats still arrive: it is dead all the same,
+    its streams move, and it drops its copies as soon as it is told, before the network is back."""
+    proxy = world.proxy(relay=relay)
+    origin = world.origin(server_id="o1")
+    gate = Gate(world, origin.rtmp)
+    beats = Heartbeats(proxy.api, gate.address)
+    origin.stop()
+    origin = world.origin(server_id="o1", rtmp=origin.rtmp, register=f"http://{beats.address}/api/v1/srs/register")
+    proxy.await_event("origin_added")
+    publishers = [world.hold(LivePublisher(proxy.rtmp, "live", f"s{n}", Content(f"s{n}"))) for n in range(4)]
+    viewers = [world.hold(Auditor(proxy.rtmp, "live", p.name)) for p in publishers for _ in range(2)]
+    direct = world.hold(Auditor(origin.rtmp, "live", "s0"))
+    for publisher in publishers:
+        publisher.go()
+    for viewer in (*viewers, direct):
+        viewer.await_count(20)
+    heir = world.origin([proxy], server_id="o2")
+    gate.vanish()
+    gone, beaten = time.monotonic(), beats.count
+    heir.await_event("session_start", kind="publish", count=4)
+    took = time.monotonic() - gone
+    poll(lambda: origin.metrics().total("sluice_streams") == 0, what="the fence")
+    fenced = time.monotonic()
+    assert beats.count > beaten, "no heartbeat came in the meantime"
+    for publisher in publishers:
+        publisher.await_sent_more(30)
+    gate.back()
+    for publisher in publishers:
+        publisher.await_sent_more(30)
+    ends = {p.name: p.freeze().last_sent() for p in publishers}
+    for viewer in viewers:
+        viewer.await_seen(ends[viewer.name])
+        published = next(p for p in publishers if p.name == viewer.name).published()
+        audit.assert_exact(viewer.seen, published, f"viewer of {viewer.name}", whole=True)
+        assert viewer.closed is None and not viewer.farewells()
+    assert not [e for e in direct.seen if e.at > fenced and e.role != "header"], "an origin that was fenced served its own viewer"
+    assert not [p for p in publishers if p.closed]
+    figures.report("blackhole", relay=relay, origins="sluice", streams=4, back_ms=[took], stall_ms=[v.stall(gone) for v in viewers])
+    assert took < figures.BOUND
+    beats.close()
 
 
 def test_stopped_origin_says_nothing_new(world):

@@ -9,7 +9,8 @@ import pytest
 from lib import audit, figures, flv, media
 from lib.live import Auditor, entries
 from lib.nginx import Nginx
-from lib.sluice import register, registration
+from lib.process import descriptors, resident_bytes
+from lib.sluice import MEMORY_FACTOR, register, registration
 from lib.stage import Stage, resume
 from lib.waiting import poll
 
@@ -53,8 +54,14 @@ def test_many_kills(world, relay):
         stage.check()
         tally.add(stage, blow, back)
         stage.restore()
+        if number == 2:
+            open_early, memory_early = descriptors(stage.proxy.pid), resident_bytes(stage.proxy.pid)
     stage.check_recordings()
     tally.report(stage)
+    if KILLS > 3:
+        poll(lambda: descriptors(stage.proxy.pid) <= open_early + 10, what="descriptors of lost origins to be closed")
+        grown = resident_bytes(stage.proxy.pid) - memory_early
+        assert grown < MEMORY_FACTOR * (32 << 20), f"memory grew by {grown >> 20} MiB"
 
 
 @pytest.mark.parametrize("relay", RELAYS)

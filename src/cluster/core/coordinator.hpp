@@ -44,8 +44,8 @@ struct claim_request {
   base::time_point deadline = base::never;  ///< of its wait for an origin; never: claim_wait from now
   /// The session publishes already, and its owner is lost: the stream counts as degraded until publish_started().
   bool fail_over = false;
-  /// The epoch that the owner has just refused as stale_epoch, zero: none. A record of it, or of a lower one, is
-  /// replaced by a new epoch, at the same origin if that lives.
+  /// The epoch that the owner has just refused as stale_epoch or, if it told, the one that it has seen; zero: none. A
+  /// record of it, or of a lower one, is replaced by a new epoch above it, at the same origin if that lives.
   epoch refused = {};
 };
 

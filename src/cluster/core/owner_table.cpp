@@ -80,6 +80,7 @@ owner_table::stream& owner_table::stream_of(const stream_key& key) {
   if (is_new) {
     at->second.key = &at->first;
     at->second.name = key.str();
+    at->second.serial = ++last_serial_;
   }
   return at->second;
 }
@@ -93,6 +94,7 @@ void owner_table::claim(uint64_t request_id, const stream_key& key, claim_reques
   r.exclude = std::move(wanted.exclude);
   r.fail_over = wanted.fail_over;
   r.refused = wanted.refused;
+  highest_seen_ = std::max(highest_seen_, r.refused.counter);
   r.cold_until = std::min(cold_until_, at.now + config_.claim_wait / 2);
   if (r.fail_over) ++s->failing;
   drop_proven(r.exclude);
@@ -167,8 +169,8 @@ base::time_point owner_table::ask_again_at(moment at) const {
 }
 
 void owner_table::origins_confirmed(moment at) {
-  const std::vector<stream*> waiting(waiting_.begin(), waiting_.end());
-  for (stream* s : waiting) {
+  const std::vector<std::pair<uint64_t, stream*>> waiting(waiting_.begin(), waiting_.end());
+  for (const auto& [serial, s] : waiting) {
     unpark(*s);
     advance(*s, at);
   }
@@ -255,14 +257,14 @@ void owner_table::settle(stream& s, moment at) {
   }
   const bool is_needed = s.idle != idleness::remembered || kept_until(s) > at.now;
   if (s.parked.empty() && s.finds.empty()) {
-    waiting_.erase(&s);
+    waiting_.erase(s.serial);
   } else {
-    waiting_.insert(&s);
+    waiting_.emplace(s.serial, &s);
   }
   const base::time_point next = is_needed ? deadline_of(s) : base::never;
   if (next != s.timer) {
-    if (s.timer != base::never) timers_.erase({s.timer, &s});
-    if (next != base::never) timers_.emplace(next, &s);
+    if (s.timer != base::never) timers_.erase({s.timer, s.serial});
+    if (next != base::never) timers_.emplace(std::pair(next, s.serial), &s);
     s.timer = next;
   }
   if (is_needed) return;
@@ -273,7 +275,7 @@ void owner_table::settle(stream& s, moment at) {
 void owner_table::on_timeout(moment at) {
   std::vector<stream*> due;
   for (const auto& [when, s] : timers_) {
-    if (when > at.now) break;
+    if (when.first > at.now) break;
     due.push_back(s);
   }
   for (stream* s : due) {  // handling one never removes another

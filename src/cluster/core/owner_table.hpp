@@ -6,10 +6,8 @@
 #include <list>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "cluster/core/coordinator.hpp"
@@ -53,7 +51,7 @@ class owner_table {
   /// It was dead, and lives again.
   void origin_returned(const std::string& origin_id, moment at);
   void on_timeout(moment at);
-  base::time_point next_deadline() const { return timers_.empty() ? base::never : timers_.begin()->first; }
+  base::time_point next_deadline() const { return timers_.empty() ? base::never : timers_.begin()->first.first; }
 
   /// Streams published through this proxy, those without an owner now included.
   size_t publishing() const { return publishing_; }
@@ -89,6 +87,7 @@ class owner_table {
   struct stream {
     const stream_key* key = nullptr;  // of the map's node
     std::string name;                 // key->str()
+    uint64_t serial = 0;              // in the order in which they became known
 
     std::optional<owner_record> owner;                       // as last heard
     base::time_point owner_since = base::time_point::min();  // when this epoch was first heard of
@@ -249,14 +248,15 @@ class owner_table {
   std::unordered_map<stream_key, stream> streams_;
   std::unordered_map<uint64_t, request> requests_;
   std::unordered_map<uint64_t, operation> operations_;
-  std::set<std::pair<base::time_point, stream*>> timers_;
-  std::unordered_set<stream*> waiting_;            // streams with a parked claim or a find
-  std::unordered_map<uint64_t, stream*> granted_;  // the pending claims
-  std::array<std::list<stream*>, 2> idle_;         // by idleness, oldest first
+  // In an order that is the same in every run: not by address.
+  std::map<std::pair<base::time_point, uint64_t>, stream*> timers_;  // by serial
+  std::map<uint64_t, stream*> waiting_;                              // by serial: streams with a parked claim or a find
+  std::unordered_map<uint64_t, stream*> granted_;                    // the pending claims
+  std::array<std::list<stream*>, 2> idle_;                           // by idleness, oldest first
   // Owners given up for claims that took too long; should one start after all, its mapping is put back. Bounded.
   std::map<epoch, std::pair<stream_key, owner_record>> undone_;
   std::deque<epoch> undone_order_;
-  uint64_t last_op_ = 0;
+  uint64_t last_op_ = 0, last_serial_ = 0;
   uint64_t highest_seen_ = 0;  // epoch counter
   uint64_t random_state_;
   size_t publishing_ = 0, degraded_ = 0;

@@ -37,7 +37,7 @@ bool owner_table::may_keep(const stream& s, const request& r, moment at) const {
 /// A published stream has just moved, and whether its owner is lost again is not sure.
 bool owner_table::is_braked(const stream& s, const request& r, moment at) const {
   if (may_renew_epoch(s, r)) return false;
-  if (!r.fail_over || !s.owner || s.unstarted || s.published_on != s.owner->origin_id) return false;
+  if ((!r.fail_over && s.failing == 0) || !s.owner || s.unstarted || s.published_on != s.owner->origin_id) return false;
   if (s.moved_at + config_.move_interval <= at.now) return false;
   const origin* o = origins_.find(s.owner->origin_id);
   return o != nullptr && (o->is_living() || o->lost_by == loss_reason::silent);

@@ -43,6 +43,7 @@ registry::registry(const coordinator_config& config, std::deque<coordinator_acti
 
 base::result<void> registry::registration(origin_registration reg, base::time_point now) {
   const std::string id = reg.id();
+  unvoid(id, now);
   const auto known = origins_.find(id);
   const bool is_void = voided_.contains(id);
   if (is_void && !may_return(id, reg)) {
@@ -195,7 +196,9 @@ const origin* registry::find_living(const std::string& id) const {
 std::vector<candidate> registry::candidates(base::time_point now, bool only_alive) const {
   std::array<std::vector<candidate>, 3> tiers;
   for (const auto& [id, o] : origins_) {
-    if (!o.is_living() || !o.disputes.empty() || is_expired(o, now) || draining_.contains(o.reg.server)) continue;
+    if (!o.is_living() || !o.disputes.empty() || o.contested_here || is_expired(o, now) ||
+        draining_.contains(o.reg.server))
+      continue;
     if (is_shadowed(o)) continue;
     const size_t tier = o.health != origin_health::alive ? 2 : o.breaker_open ? 1 : 0;
     const double weight = o.reg.sluice ? o.reg.sluice->weight : 1;

@@ -75,7 +75,8 @@ struct origin {
   bool api_proved = false;                               ///< of this probe: its API has named it, RTMP is asked besides
   std::vector<std::string> disputes;  ///< older origins of other servers at its address: no streams meanwhile
   bool returning = false;             ///< void, at another address now: taken back when it answers there
-  std::string contested_by;           ///< a newer incarnation at another address; this probe decides
+  std::string contested_by;           ///< a newer incarnation of its server; this probe decides
+  bool contested_here = false;        ///< … at its address: only if its API names it the newer one is wrong
   std::vector<closed_ask> asks;       ///< answered by the probe that is out
   std::vector<closed_ask> asks_next;  ///< came while it was out: they need a fresh one
 
@@ -162,6 +163,9 @@ class registry {
   void heartbeat(origin& o, origin_registration reg, base::time_point now);
   void contest_older(const origin& newer, base::time_point now);
   // Of several servers at one address (registry_contest.cpp).
+  bool settle_contest(origin_map::iterator at, bool ok, const std::optional<std::string>& incarnation,
+                      base::time_point now);
+  void unvoid(const std::string& id, base::time_point now);
   bool may_return(const std::string& id, const origin_registration& reg) const;
   size_t servers_at(const origin_registration& reg) const;
   void dispute_address(origin& newer, base::time_point now);
@@ -205,9 +209,13 @@ class registry {
   const coordinator_config& config_;
   std::deque<coordinator_action>& out_;
   origin_map origins_;
-  std::unordered_map<std::string, std::vector<base::endpoint>> voided_;  // and where they were
-  std::deque<std::string> voided_order_;                                 // oldest first: the set is bounded
-  std::unordered_set<std::string> draining_;                             // server ids
+  struct voided {
+    std::vector<base::endpoint> at;
+    std::string by;
+  };
+  std::unordered_map<std::string, voided> voided_;
+  std::deque<std::string> voided_order_;      // oldest first: the set is bounded
+  std::unordered_set<std::string> draining_;  // server ids
   std::vector<departure> departures_;
   std::vector<std::string> returned_;
   base::time_point floor_ = base::time_point::min();  // silence counts from here at the earliest

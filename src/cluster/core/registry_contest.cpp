@@ -22,21 +22,56 @@ bool share_one(const std::vector<base::endpoint>& a, const std::vector<base::end
 
 bool same_address(const origin_registration& a, const origin_registration& b) { return share_one(a.rtmp, b.rtmp); }
 
-/// Who else claims to be this server? At the same address it was restarted: the older one is void. At another one it
-/// was restarted elsewhere, or is a copy of an id file: a probe of the older one tells.
+/// Who else claims to be this server? At the same address it was restarted, and the older one is void, unless its API
+/// names it: then this is a late message of one that is no more. At another one it was restarted elsewhere, or is a
+/// copy of an id file: a probe of the older one tells.
 void registry::contest_older(const origin& newer, base::time_point now) {
   for (auto at = origins_.begin(); at != origins_.end();) {
     origin& older = at->second;
     if (&older == &newer || older.fabricated || older.reg.server != newer.reg.server) {
       ++at;
-    } else if (same_address(older.reg, newer.reg) || older.health == origin_health::dead) {
+      continue;
+    }
+    const bool is_here = same_address(older.reg, newer.reg);
+    if (older.health == origin_health::dead || (is_here && (older.reg.api.empty() || older.api_useless))) {
       at = make_void(at, newer.id);
     } else {
       older.contested_by = newer.id;
+      older.contested_here = is_here;
       question(older, now);
       ++at;
     }
   }
+}
+
+/// Of one that is contested at its own address. True if the result is thereby dealt with.
+bool registry::settle_contest(origin_map::iterator at, bool ok, const std::optional<std::string>& incarnation,
+                              base::time_point now) {
+  origin& o = at->second;
+  if (o.probing != probe_kind::api_versions) {  // it was on its way before
+    question(o, now);
+    return true;
+  }
+  const auto newer = origins_.find(o.contested_by);
+  o.contested_here = false;
+  o.contested_by.clear();
+  if (newer == origins_.end()) return false;
+  if (!ok || incarnation != o.id) {
+    make_void(at, newer->first);
+    return true;
+  }
+  make_void(newer, o.id);
+  return false;
+}
+
+/// A void incarnation goes on, and the one that voided it has stopped: that was the late message of a dead one.
+void registry::unvoid(const std::string& id, base::time_point now) {
+  const auto known = voided_.find(id);
+  if (known == voided_.end()) return;
+  const auto by = origins_.find(known->second.by);
+  if (by == origins_.end() || !heartbeats_stopped(by->second, now)) return;
+  voided_.erase(known);
+  make_void(by, id);
 }
 
 registry::origin_map::iterator registry::make_void(origin_map::iterator at, const std::string& by) {
@@ -45,7 +80,7 @@ registry::origin_map::iterator registry::make_void(origin_map::iterator at, cons
   answer(o.asks, origin_verdict::new_incarnation);
   answer(o.asks_next, origin_verdict::new_incarnation);
   out_.push_back(action::log{base::log_level::warn, "origin_void", {{"origin", o.id}, {"by", by}}});
-  if (voided_.insert_or_assign(o.id, o.reg.rtmp).second) voided_order_.push_back(o.id);
+  if (voided_.insert_or_assign(o.id, voided{o.reg.rtmp, by}).second) voided_order_.push_back(o.id);
   if (voided_order_.size() > voided_max) {
     voided_.erase(voided_order_.front());
     voided_order_.pop_front();
@@ -65,7 +100,7 @@ registry::origin_map::iterator registry::erase(origin_map::iterator at) {
 /// A void incarnation may come back at an address that it was not voided at, and that no other incarnation of its
 /// server has.
 bool registry::may_return(const std::string& id, const origin_registration& reg) const {
-  if (share_one(voided_.at(id), reg.rtmp)) return false;
+  if (share_one(voided_.at(id).at, reg.rtmp)) return false;
   return std::none_of(origins_.begin(), origins_.end(), [&](const auto& other) {
     return other.first != id && other.second.reg.server == reg.server && same_address(other.second.reg, reg);
   });

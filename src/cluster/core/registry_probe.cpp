@@ -70,6 +70,7 @@ void registry::probe_result(const std::string& id, probe_answer answer, const st
   const bool ok = answer == probe_answer::ok;
   const bool somebody_else = ok && !o.fabricated && incarnation && *incarnation != o.id;
 
+  if (o.contested_here && settle_contest(at, ok, incarnation, now)) return;
   if (!ok && o.probing == probe_kind::api_versions) {
     // Its API may be full, switched off or never have been where it said: what counts is whether it speaks RTMP.
     if (!o.api_answered) o.api_useless = true;

@@ -1,13 +1,13 @@
 """A TCP relay in a process of its own: SIGSTOP makes whoever is behind it a ghost, whose connection stands and says nothing.
 
-Prints its port, then relays every connection to the address in argv[1].
+Prints its port, then relays every connection to the port in argv[1] of 127.0.0.1.
 """
 import selectors
 import socket
 import sys
 
 
-def main(host, port):
+def main(port):
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
     selector = selectors.DefaultSelector()
@@ -16,7 +16,11 @@ def main(host, port):
         for key, _ in selector.select():
             if key.fileobj is listener:
                 client, _ = listener.accept()
-                server = socket.create_connection((host, port))
+                try:
+                    server = socket.create_connection(("127.0.0.1", port))
+                except OSError:
+                    client.close()
+                    continue
                 selector.register(client, selectors.EVENT_READ, server)
                 selector.register(server, selectors.EVENT_READ, client)
                 continue
@@ -36,5 +40,4 @@ def main(host, port):
 
 
 if __name__ == "__main__":
-    address, _, number = sys.argv[1].rpartition(":")
-    main(address, int(number))
+    main(int(sys.argv[1]))

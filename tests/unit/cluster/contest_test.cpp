@@ -124,6 +124,48 @@ TEST(contest, an_old_incarnation_does_not_return_over_the_new_one) {
   EXPECT_TRUE(c.knows(moved.id()));
 }
 
+/// A heartbeat of a process that died comes late, after the first of its successor: nobody takes the living for gone.
+TEST(contest, at_one_address_the_api_tells_which_incarnation_is_there) {
+  for (const bool late : {true, false}) {
+    cluster_harness c;
+    c.hold_probes = true;
+    const auto known = with_api(sluice_at("o1", 1001, "x"), 1985);
+    const auto other = with_api(sluice_at("o1", 1001, "y"), 1985);
+    c.add(known);
+    c->origin_closed(1, known.id(), c.now());
+    c.drain();
+    c.answer_probe(true, known.id());
+    c.add(other);
+    ASSERT_EQ(c.probes.size(), 1u);
+    EXPECT_EQ(c.probes.front().kind, probe_kind::api_versions);
+    EXPECT_TRUE(c.lost.empty());
+    c.answer_probe(true, late ? known.id() : other.id());
+    EXPECT_EQ(c.knows(known.id()), late);
+    EXPECT_EQ(c.knows(other.id()), !late);
+    ASSERT_EQ(c.lost.size(), 1u);
+    EXPECT_EQ(c.lost[0].origin_id, late ? other.id() : known.id());
+    EXPECT_EQ(c.add(other).has_value(), !late);
+  }
+}
+
+TEST(contest, who_goes_on_was_voided_wrongly) {
+  cluster_harness c;
+  const auto living = sluice_at("o1", 1001, "x");
+  const auto dead = sluice_at("o1", 1001, "y");
+  c.add(living);
+  c.add(dead);  // its last words
+  EXPECT_FALSE(c.knows(living.id()));
+  int refused = 0;
+  for (int i = 0; i < 5; ++i) {
+    c.pass(1s);
+    refused += c.add(living) ? 0 : 1;
+  }
+  EXPECT_LE(refused, 2);
+  EXPECT_TRUE(c.knows(living.id()));
+  EXPECT_FALSE(c.knows(dead.id()));
+  EXPECT_FALSE(c.add(dead));
+}
+
 TEST(contest, a_heartbeat_from_the_address_of_another_is_disputed_too) {
   cluster_harness c;
   const auto victim = sluice_at("o1", 1001);
