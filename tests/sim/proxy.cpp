@@ -47,6 +47,8 @@ void proxy::crash() {
   by_conn_.clear();
   requests_.clear();
   cancelled_.clear();
+  proposed_.clear();
+  misled_at_.clear();
   waiting_.clear();
   asks_.clear();
   store_steps_.clear();
@@ -129,6 +131,8 @@ void proxy::tell_heard() {
 }
 
 base::result<cluster::registration_reply> proxy::on_heartbeat(const cluster::origin_registration& reg) {
+  const origin& truth = *w_.origins[static_cast<size_t>(std::atoi(reg.server.c_str() + 1))];
+  if (truth.id() != reg.id()) misled_at_[reg.server] = now();  // it died before this arrived
   peers_.try_emplace(reg.id(), peer{now()}).first->second.beat_at = now();
   auto reply = core_->registration(reg, at());
   if (!reply) w_.trace("{} refuses {}: {}", w_.name_of(self_), reg.id(), reply.error().reason);
@@ -165,8 +169,12 @@ void proxy::carry_out(cluster::action::store a) {
            stream, r.record ? r.record->origin_id : "", r.record ? r.record->epoch.counter : 0,
            r.record ? r.record->epoch.claim_id & 0xFFFF : 0, op);
   if (r.what == kind::claim) {
+    proposed_.insert(r.record->epoch);
     bool wanted = false;
     for (const auto& [id, open] : requests_) wanted = wanted || (open.claims && open.stream == stream);
+    for (const auto& [id, s] : sessions_) {  // it reasserts what is published here
+      wanted = wanted || (s->stream() == stream && dynamic_cast<const publish_session*>(s.get()) != nullptr);
+    }
     if (!wanted)
       w_.fail(
           fmt::format("{} writes an owner of s{} though nobody there wants to publish it", w_.name_of(self_), stream));
@@ -250,7 +258,13 @@ void proxy::carry_out(const cluster::action::origin_lost& a) {
     const bool gone = p.gone || !truth.up() || truth.id() != o.id;  // it may have learned that after it lost it
     all.push_back({o.id, now() - p.heard_at, now() - std::max(p.heard_at, p.beat_at), p.lost_at, gone});
   }
+  const std::string server = a.origin_id.substr(0, a.origin_id.find('-'));
+  if (misled_at_.contains(server) && misled_at_[server] == now()) return lose_sessions(a);
   w_.watch->origin_lost(self_, a.origin_id, a.reason, all);
+  lose_sessions(a);
+}
+
+void proxy::lose_sessions(const cluster::action::origin_lost& a) {
   to_shard([this, id = a.origin_id, reason = a.reason] {
     for_each_session([&](session& s) { s.on_origin_lost(id, reason); });
   });

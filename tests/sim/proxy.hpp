@@ -61,6 +61,8 @@ class proxy final : public process, public network::endpoint {
   uint64_t ask_verdict(const session& asker, const std::string& origin_id, bool agreed);
   int dial(session& by, const std::string& origin_id);
   void hang_up(int conn);
+  /// This proxy has claimed it, in this life.
+  bool has_proposed(const cluster::epoch& e) const { return proposed_.contains(e); }
   /// A byte came from it.
   void heard(const std::string& origin_id);
   // Of the prober.
@@ -110,6 +112,7 @@ class proxy final : public process, public network::endpoint {
   void carry_out(const cluster::action::move& a);
   void carry_out(cluster::action::snapshot_changed) {}
   void carry_out(const cluster::action::log& a);
+  void lose_sessions(const cluster::action::origin_lost& a);
   int dial_to(const std::string& origin_id);
   session* find_session(uint32_t id);
   template <typename F>
@@ -128,6 +131,8 @@ class proxy final : public process, public network::endpoint {
   std::vector<std::unique_ptr<session>> ended_;
   std::unordered_map<int, uint32_t> by_conn_;
   std::map<uint64_t, open_request> requests_;       // as the core has them
+  std::set<cluster::epoch> proposed_;               // by claims of this life
+  std::map<std::string, time_point> misled_at_;     // by a late heartbeat of an incarnation that is no more, by server
   std::set<uint64_t> cancelled_;                    // in this turn: their answers may be on their way already
   std::unordered_map<uint64_t, uint32_t> waiting_;  // as the shards have them
   std::unordered_map<uint64_t, uint32_t> asks_;

@@ -135,7 +135,9 @@ void publish_session::on_started(int64_t wanted) {
   outage_.reset();
   failed_.clear();
   if (!published_at_.empty() && published_at_ != to_.origin_id) {
-    px_.in().watch->moved(stream_, published_at_, left_ == reason_left::silent, moved_at_, answered_at_);
+    // What another proxy has moved is not for this one's core to keep.
+    if (px_.has_proposed(to_.epoch))
+      px_.in().watch->moved(stream_, published_at_, left_ == reason_left::silent, moved_at_, answered_at_);
     moved_at_ = answered_at_;
   }
   published_at_ = to_.origin_id;
