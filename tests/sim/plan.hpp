@@ -47,6 +47,7 @@ struct plan {
   bool memory_store = false;  ///< of the one proxy, dies with it
   duration hop{};             ///< between a proxy's shards and its control thread, at most
   duration stream_ttl{};
+  bool skewed = false;  ///< proxies' wall clocks differ by up to a minute
   network_conditions network;
   int store_loss_percent = 0;      ///< of its replies
   std::vector<fault> faults;       ///< in order of time
