@@ -109,7 +109,9 @@ void owner_table::renewed(const stream_key& key, const epoch& of, store_reply& r
   if (s.publishers > 0) {
     const bool is_abandoned = other.epoch == s.abandoned;
     if (!is_abandoned && is_uncommitted(s, other.epoch)) return;  // our own move: it is about to be answered
-    const bool is_nobody = is_abandoned || origins_.find_living(other.origin_id) == nullptr;
+    // Nor does an origin own it that lists its streams and has no publisher for this one: there is one here.
+    const bool is_unpublished = held_.has_whole(other.origin_id) && !held_.holds(other.origin_id, key);
+    const bool is_nobody = is_abandoned || is_unpublished || origins_.find_living(other.origin_id) == nullptr;
     if (is_nobody && origins_.find_living(s.owner->origin_id) != nullptr) return reassert(s, other.epoch, at);
   }
   out_.push_back(action::log{base::log_level::warn,

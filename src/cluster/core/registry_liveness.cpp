@@ -82,7 +82,7 @@ bool registry::is_mass_silence(base::time_point now) const {
     if (is_dead && o.died_at <= begin) continue;
     ++lived;
     if (o.fell_at == base::never) continue;
-    if (!is_dead || (o.lost_by == loss_reason::silent && o.fell_at > begin)) ++silent;
+    if (!is_dead || o.lost_by == loss_reason::silent) ++silent;
   }
   return silent >= 2 && 2 * silent >= lived;
 }

@@ -225,6 +225,18 @@ TEST_F(failover, a_record_of_a_dead_owner_is_replaced_by_who_publishes) {
   EXPECT_GT(c.changes[0].to.epoch.counter, a_.epoch.counter + 1);
 }
 
+/// … and so is one whose origin lives, and has no publisher.
+TEST_F(failover, a_record_without_a_publisher_is_replaced_by_who_publishes) {
+  const auto& other = a_.origin_id == all_[0].id() ? all_[1] : all_[0];
+  c.beat(reg_of(a_.origin_id), {{key_a.str(), a_.epoch, true}});
+  c.beat(other, {});
+  c.write(key_a, {other.id(), {a_.epoch.counter + 1, 1}, "proxy-2", 0});
+  c.beats({other, reg_of(a_.origin_id)}, 20);
+  ASSERT_EQ(c.changes.size(), 1u);
+  EXPECT_EQ(c.changes[0].to.origin_id, a_.origin_id);
+  EXPECT_GT(c.changes[0].to.epoch.counter, a_.epoch.counter + 1);
+}
+
 TEST_F(failover, in_a_mass_silence_owners_are_kept) {
   const assignment b = c.published(key_b);
   for (const auto& reg : all_) c.freeze(reg.id());

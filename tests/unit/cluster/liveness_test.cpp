@@ -256,7 +256,7 @@ TEST_F(mass_silence, those_that_fall_silent_one_after_another_within_the_window_
   freeze(1, 2);
   c.pass(5s);
   EXPECT_EQ(c.health(ids_[1]), origin_health::suspect);
-  c.pass(4s);  // the first one's fall is 10 s ago
+  c.pass(5s);  // the first one's death is 10 s ago
   EXPECT_EQ(c.health(ids_[1]), origin_health::dead);
 }
 
