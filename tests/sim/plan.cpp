@@ -73,7 +73,7 @@ plan make_plan(random_source& r) {
   p.viewers = storm ? r.between(20, 40) : r.between(1, 6);
   p.memory_store = p.proxies == 1 && r.chance(60);
   if (r.chance(40)) p.hop = r.between(duration(50us), duration(5ms));
-  p.stream_ttl = r.chance(50) ? duration(60s) : r.between(duration(10s), duration(60s));
+  p.stream_ttl = r.chance(50) ? duration(60s) : r.between(duration(31s), duration(60s));
   p.skewed = r.chance(30);
   draw_network(r, p);
   p.origins_stay_dead = r.chance(50);
