@@ -169,6 +169,7 @@ base::time_point owner_table::ask_again_at(moment at) const {
 }
 
 void owner_table::origins_confirmed(moment at) {
+  ++confirmations_;
   const std::vector<std::pair<uint64_t, stream*>> waiting(waiting_.begin(), waiting_.end());
   for (const auto& [serial, s] : waiting) {
     unpark(*s);

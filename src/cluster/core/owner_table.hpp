@@ -121,6 +121,7 @@ class owner_table {
     std::list<stream*>::iterator idle_at;  // in idle_[idle] unless busy
 
     uint64_t op = 0;                                   // the step in the store, 0: none
+    uint64_t op_confirmation = 0;                      // what confirmations_ was then
     std::optional<uint64_t> op_claim;                  // the claim that it is made for, unless it is for the finds
     std::optional<epoch> proposed;                     // by that claim
     std::deque<uint64_t> claims;                       // in turn
@@ -256,6 +257,7 @@ class owner_table {
   // Owners given up for claims that took too long; should one start after all, its mapping is put back. Bounded.
   std::map<epoch, std::pair<stream_key, owner_record>> undone_;
   std::deque<epoch> undone_order_;
+  uint64_t confirmations_ = 0;  // how often there was an origin to be tried
   uint64_t last_op_ = 0, last_serial_ = 0;
   uint64_t highest_seen_ = 0;  // epoch counter
   uint64_t random_state_;

@@ -121,6 +121,7 @@ void owner_table::step_claim(stream& s, moment at) {
     ask.what = store_request::kind::find;  // nobody may take a new stream, but this one may have an owner that lives
   }
   s.op = submit(std::move(ask), {});
+  s.op_confirmation = confirmations_;
 }
 
 /// Why this claim changes the owner, for the log and the history.
@@ -156,8 +157,10 @@ void owner_table::step_done(stream& s, store_reply& reply, moment at) {
                                  {{"stream", s.name}, {"origin", s.owner->origin_id}, {"session", r.session}}});
     }
     grant(s, r, *origins_.find_living(s.owner->origin_id), at);
-  } else if (!s.proposed) {
+  } else if (!s.proposed && s.op_confirmation == confirmations_) {
     park(s, *s.op_claim, at);
+  } else if (!s.proposed) {
+    requests_.at(*s.op_claim).tries = 0;  // an origin has come while the store was asked: it is tried at once
   }
   // Else the record is a dead owner's: the next step names it as the one to replace.
 }

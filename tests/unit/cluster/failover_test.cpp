@@ -246,6 +246,20 @@ TEST_F(failover, in_a_mass_silence_owners_are_kept) {
   EXPECT_EQ(c.granted(key_b).epoch, b.epoch);
 }
 
+TEST_F(failover, an_origin_that_comes_while_the_store_is_asked_is_not_missed) {
+  cluster_harness one;
+  one.add(sluice_at("o1", 1001, "old"));
+  const assignment a = one.published(key_a);
+  one.kill(a.origin_id);
+  one.hold_store = true;
+  one.fail_over(1, key_a, a.epoch);
+  one.add(sluice_at("o1", 1001, "new"));
+  one.release_store();
+  one.release_store();
+  ASSERT_EQ(one.claim_error(1), "granted");
+  EXPECT_EQ(one.claims.at(1)->origin_id, "o1-new-1");
+}
+
 TEST_F(failover, an_overtaken_publish_learns_of_its_owner) {
   c.kill(a_.origin_id);
   c.fail_over(1, key_a, a_.epoch);
