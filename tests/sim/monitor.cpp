@@ -22,7 +22,8 @@ constexpr duration mass_window = 10s;
 constexpr duration slack = 1s;
 constexpr int64_t behind_max = 8;  // messages that may be under way to a viewer
 
-constexpr duration served_bound = dead_after + 2 * heartbeat + move_interval + 2 * slack;
+/// An encoder that was closed comes back within a second.
+constexpr duration served_bound = dead_after + 2 * heartbeat + 2 * slack;
 constexpr duration watched_bound = served_bound + 2 * slack;
 
 }  // namespace
@@ -168,23 +169,26 @@ void monitor::check_owners() {
 
 void monitor::check_served() {
   const duration healed_for = w_.queue.now() - w_.healed_at();
+  // One that stays dead may be merely silent, for all that anybody knows.
+  const bool all_up = std::all_of(w_.origins.begin(), w_.origins.end(), [](const auto& o) { return o->up(); });
+  const duration brake = all_up ? duration{} : move_interval;
   for (int s = 0; s < w_.how.streams; ++s) {
     if (is_served(s)) continue;
     served_after_max_ = std::max(served_after_max_, healed_for);
-    if (healed_for > served_bound)
+    if (healed_for > served_bound + brake)
       w_.fail(fmt::format("e: s{} has no owner that accepts it {} ms after the last fault", s, healed_for / 1ms));
   }
   for (const auto& v : w_.viewers) {
     if (is_watched(*v)) continue;
     watched_after_max_ = std::max(watched_after_max_, healed_for);
-    if (healed_for > watched_bound)
+    if (healed_for > watched_bound + brake)
       w_.fail(fmt::format("e: view {} of s{} gets nothing {} ms after the last fault", v->session(), v->stream(),
                           healed_for / 1ms));
   }
 }
 
 void monitor::look() {
-  const bool quiet = w_.healed() && w_.queue.now() - w_.healed_at() > watched_bound;
+  const bool quiet = w_.healed() && w_.queue.now() - w_.healed_at() > watched_bound + move_interval;
   for (const auto& p : w_.proxies) p->check(quiet);
   if (!w_.healed()) return;
   check_owners();

@@ -73,7 +73,8 @@ plan make_plan(random_source& r) {
   p.viewers = storm ? r.between(20, 40) : r.between(1, 6);
   p.memory_store = p.proxies == 1 && r.chance(60);
   if (r.chance(40)) p.hop = r.between(duration(50us), duration(5ms));
-  p.stream_ttl = r.chance(50) ? duration(60s) : r.between(duration(10s), duration(60s));
+  p.stream_ttl = r.chance(50) ? duration(60s) : r.between(duration(31s), duration(60s));
+  p.skewed = r.chance(30);
   draw_network(r, p);
   p.origins_stay_dead = r.chance(50);
 
@@ -81,6 +82,11 @@ plan make_plan(random_source& r) {
   std::vector<fault_kind> kinds;
   for (int n = r.between(1, 4); n > 0; --n)
     kinds.push_back(static_cast<fault_kind>(r.below(static_cast<int>(fault_kind::count_))));
+  // Clocks matter to a stream that is claimed anew when the store has forgotten it.
+  if (std::find(kinds.begin(), kinds.end(), fault_kind::wall_jump) != kinds.end()) {
+    kinds.push_back(fault_kind::store_lost);
+    kinds.push_back(fault_kind::encoder_leaves);
+  }
   p.faults_until = r.between(duration(12s), duration(40s));
   for (int n = r.between(1, 7); n > 0; --n) {
     fault f;

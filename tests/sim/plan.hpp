@@ -46,7 +46,8 @@ struct plan {
   int proxies = 1, origins = 1, streams = 1, viewers = 0;
   bool memory_store = false;  ///< of the one proxy, dies with it
   duration hop{};             ///< between a proxy's shards and its control thread, at most
-  duration stream_ttl{};
+  duration stream_ttl{};      ///< beyond the 30 s that viewers wait
+  bool skewed = false;        ///< proxies' wall clocks differ by up to a minute
   network_conditions network;
   int store_loss_percent = 0;      ///< of its replies
   std::vector<fault> faults;       ///< in order of time

@@ -304,9 +304,10 @@ void proxy::carry_out(const cluster::action::log& a) {
 void proxy::check(bool quiet) {
   if (!running()) return;
   for (const auto& [id, r] : requests_) {
-    if (r.deadline + answer_late_max < now())
+    const time_point deadline = r.deadline != base::never ? r.deadline : w_.healed() ? w_.healed_at() : now();
+    if (deadline + answer_late_max < now())
       w_.fail(fmt::format("g: a {} of s{} has no answer {} ms after its deadline at {}", r.claims ? "claim" : "find",
-                          r.stream, (now() - r.deadline) / 1ms, w_.name_of(self_)));
+                          r.stream, (now() - deadline) / 1ms, w_.name_of(self_)));
   }
   if (!quiet) return;
   const auto seen = core_->snapshot();

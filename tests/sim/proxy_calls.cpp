@@ -138,7 +138,8 @@ uint64_t proxy::commit_move(const session& asker, const cluster::epoch& from, co
     cluster::epoch from;
     cluster::assignment to;
   };
-  const open_request open{asker.id(), asker.stream(), true, now() + 3s};
+  const open_request open{asker.id(), asker.stream(), true,
+                          base::never};  // a store that fails is asked until it answers
   to_core([this, id, open, shared = std::make_shared<const arguments>(from, to)] {
     requests_[id] = open;
     core_->commit_move(id, w_.key(open.stream), shared->from, shared->to, at());

@@ -124,7 +124,7 @@ void publish_session::on_packet(int conn, const packet& p) {
   }
   if (p.what != packet::kind::published || agreed_) return;
   px_.dial_ok(to_.origin_id);
-  px_.publish_started(stream_, to_.epoch);
+  if (!outage_ || outage_->claimed) px_.publish_started(stream_, to_.epoch);  // else it had never ended
   on_started(p.number);
 }
 

@@ -50,7 +50,10 @@ outcome world::run() {
   try {
     trace("{} proxies, {} origins, {} streams, {} viewers, {} store, hop {} us", how.proxies, how.origins, how.streams,
           how.viewers, how.memory_store ? "memory" : "shared", how.hop / 1us);
-    for (const auto& p : proxies) p->start();
+    for (const auto& p : proxies) {
+      if (how.skewed) p->set_wall_error(random.between(-60'000, 60'000));
+      p->start();
+    }
     for (const auto& o : origins) o->start();
     for (const auto& e : encoders)
       queue.at(queue.now() + random.between(duration{}, 3s), [&client = *e] { client.start(); });

@@ -1,0 +1,4 @@
+# Replies to heartbeats do not say which copies must go.
+set(file src/cluster/core/holders.cpp)
+set(old [==[if (held.origin_id == owner || held.epoch >= e || held.fenced_by >= e) continue;]==])
+set(new [==[if (!owner.empty()) continue;]==])
