@@ -1,4 +1,5 @@
 """Who comes, goes or stands still in the very seconds in which an origin is lost; and messages of every kind on their way through it."""
+import concurrent.futures
 import signal
 
 import pytest
@@ -40,17 +41,26 @@ def drop(stage, stream):
         viewer.close()
 
 
+def refusal_of_a_publisher(stage, name):
+    """The code by which somebody who wants to publish is refused; None if he is not."""
+    try:
+        stage.world.hold(Publisher(stage.proxy.rtmp, "live", name))
+    except Refused as refusal:
+        return refusal.code
+    return None
+
+
 def test_players_who_come_in_the_gap(stage, stream):
-    """The origin is frozen and not given up yet: players who come now get the stream, too, once it has an owner; a second publisher is
-    refused; a new stream goes elsewhere."""
+    """The origin is frozen and not given up yet: players who come now get the stream, too, once it has an owner; second publishers are
+    refused, however many race with the one who was there."""
     live = stage.add(stream, viewers=1)
     stage.await_flowing(streams=[live])
     blow, resume_it = frozen(stage, stream)
     try:
         live.viewers += [stage.view(stream, wait=False) for _ in range(3)]
-        with pytest.raises(Refused) as refusal:
-            Publisher(stage.proxy.rtmp, "live", stream)
-        assert refusal.value.code == "NetStream.Publish.BadName"
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: refusal_of_a_publisher(stage, stream), range(4)))
+        assert answers == ["NetStream.Publish.BadName"] * 4
         stage.await_back(blow)
         stage.await_flowing(streams=[live])
     finally:
