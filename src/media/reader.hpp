@@ -98,7 +98,7 @@ class reader {
   bool resumed();
   void join_at(const join_point& join);
   void prepare_numbered(base::send_buffer& prelude);
-  uint64_t gather_end() const;
+  uint64_t gather_end(uint64_t from) const;
   uint64_t shown_end() const { return std::min(hub_.flushed_, end_); }
   void catch_up();
   bool skipped(const frame& f) const;

@@ -122,6 +122,7 @@ void publish_relay::on_started() {
 }
 
 void publish_relay::on_client_media(rtmp::message msg) {
+  if (media::poses_as_mark(msg)) return;  // the origin would believe it
   hub_.append(std::move(msg), shard_.loop.now());
   // A move takes place at a keyframe: it is the first that the new owner gets.
   if (move_ && move_->is_committed() && hub_.at(hub_.end() - 1).keyframe) switch_over(hub_.end() - 1);
