@@ -56,14 +56,6 @@ void reader::set_numbered() {
   due_timestamp_ = hub_.at(cursor_).timestamp;
 }
 
-void reader::start_at(uint64_t number) {
-  if (number <= cursor_) return;
-  cursor_ = number;
-  const auto* join = hub_.join_at_or_after(number);
-  due_headers_ = join ? join->headers : hub_.headers();
-  due_timestamp_ = join ? join->timestamp : number < hub_.end() ? hub_.at(number).timestamp : 0;
-}
-
 bool reader::joined() {
   if (!waiting_) return true;
   if (resume_ && !resumed()) return false;

@@ -44,9 +44,7 @@ class reader {
   /// The receiver is the other end of a numbered link: it is sent marks, and one that starts at the oldest frame gets
   /// it whether or not it is a keyframe. Before the first prepare().
   void set_numbered();
-  /// Of a reader that starts at the oldest frame: from that frame of the log on (a join point: with its headers), and
-  /// up to below that one only.
-  void start_at(uint64_t number);
+  /// Up to below that frame of the log only.
   void stop_at(uint64_t number) { end_ = number; }
   /// Before the first prepare(), for a reader that starts at a keyframe: it had everything of `source` below `next`
   /// from elsewhere and goes on there, as soon as the hub has that message. If the hub gets another source, or has

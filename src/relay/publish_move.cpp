@@ -10,8 +10,11 @@ publish_move::publish_move(shard_context& shard, const cluster::action::move& wh
     : shard_(shard),
       what_(what),
       events_(to),
+      watch_(shard.watchers, *this),
       upstream_(std::make_unique<upstream>(shard.loop, shard.config.upstream, shard.upstream_cells, what.to.rtmp,
-                                           shard.control.line_of(what.to.origin_id), std::move(request), *this)) {}
+                                           shard.control.line_of(what.to.origin_id), std::move(request), *this)) {
+  watch_.start(what.to.origin_id);
+}
 
 void publish_move::on_refused(const rtmp::client_status& status) {
   events_.on_move_refused(status.description.empty() ? status.code : status.description);
@@ -22,8 +25,9 @@ void publish_move::on_undialled(const base::error& e) {
   events_.on_move_refused(e.reason);
 }
 
-parting_upstream::parting_upstream(shard_context& shard, std::unique_ptr<upstream> u)
-    : shard_(shard), upstream_(std::move(u)), timer_(shard.loop, [this] { over(); }) {
+parting_upstream::parting_upstream(shard_context& shard, std::unique_ptr<upstream> u,
+                                   std::shared_ptr<const media::hub> h)
+    : shard_(shard), hub_(std::move(h)), upstream_(std::move(u)), timer_(shard.loop, [this] { over(); }) {
   upstream_->hand_over(*this);
 }
 

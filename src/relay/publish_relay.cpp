@@ -18,7 +18,8 @@ publish_relay::publish_relay(shard_context& shard, servers::connection& client, 
       ask_(std::move(ask)),
       stream_id_(stream_id),
       publication_(fmt::format("{}.{}", client.id(), ++shard.publications)),
-      hub_(shard.config.retention_hub, shard.prompt_flusher),
+      hub_owner_(std::make_shared<media::hub>(shard.config.retention_hub, shard.prompt_flusher)),
+      hub_(*hub_owner_),
       watch_(shard.watchers, *this),
       finish_timer_(shard.loop, [this] { finished(); }),
       retry_timer_(shard.loop, [this] { on_retry_timer(); }) {
@@ -41,17 +42,16 @@ void publish_relay::stop() {
   alive_.reset();
   stopping_ = true;
   watch_.stop();
+  if (retry_timer_.armed() && !outage_ && !move_) replay();  // what is retained has not been shown to the new owner yet
   retry_timer_.cancel();
   if (claiming_ != 0) shard_.control.cancel(claiming_);
-  if (move_) {
-    // What was written down already is the owner that the publisher leaves.
-    if (move_->is_committed()) to_ = move_->what().to;
-    move_.reset();
-  }
+  drop_move();
   if (std::exchange(running_, false)) {
     if (const auto at = shard_.publishers.find(ask_.address.key); at != shard_.publishers.end() && at->second == this)
       shard_.publishers.erase(at);
     if (!outage_ || !outage_->claimed) shard_.control.publish_ended(ask_.address.key, to_.epoch);
+    // If that has been written by now, the publish counts under its epoch.
+    if (committing_) shard_.control.publish_ended(ask_.address.key, committing_->to.epoch);
     if (upstream_ && !outage_) {
       // What came in the same read as the goodbye has not been shown to the upstream yet.
       hub_.flush();
@@ -68,6 +68,7 @@ void publish_relay::finished() {
 }
 
 void publish_relay::claim() {
+  retry_timer_.cancel();
   cluster::claim_request request;
   request.session = ask_.session;
   request.exclude = failed_;
@@ -124,8 +125,6 @@ void publish_relay::on_started() {
 void publish_relay::on_client_media(rtmp::message msg) {
   if (media::poses_as_mark(msg)) return;  // the origin would believe it
   hub_.append(std::move(msg), shard_.loop.now());
-  // A move takes place at a keyframe: it is the first that the new owner gets.
-  if (move_ && move_->is_committed() && hub_.at(hub_.end() - 1).keyframe) switch_over(hub_.end() - 1);
 }
 
 void publish_relay::on_client_batch_end() {
@@ -148,6 +147,12 @@ void publish_relay::on_drained() {
 void publish_relay::on_refused(const rtmp::client_status& status) {
   if (stopping_) return finished();
   if (outage_) return refused_in_outage(status);
+  if (move_ && move_->is_committed()) {
+    // It is not the owner any more, and knows it.
+    watch_.stop();
+    upstream_.reset();
+    return begin_outage("moved");
+  }
   if (!status.refused) return end_client(status.code, "origin_ended", status.description);
   // These two are between servers: another origin may do, or another claim.
   if (status.code == servers::at_capacity_code || status.code == servers::stale_epoch_code) return try_next();
@@ -158,7 +163,12 @@ void publish_relay::on_undialled(const base::error& e) {
   if (stopping_) return;
   const bool ours = e.reason == "no_descriptors";
   if (ours && !outage_) return refuse("NetStream.Publish.Denied", e.reason, e.text);
-  if (!ours) shard_.control.dial_failed(to_.origin_id);
+  if (ours) {
+    watch_.stop();
+    upstream_.reset();
+    return claim_later();
+  }
+  shard_.control.dial_failed(to_.origin_id);
   try_next();
 }
 
@@ -172,14 +182,16 @@ void publish_relay::on_lost(bool started, std::string_view reason) {
   }
   shard_.control.origin_closed(
       shard_.loop, to_.origin_id,
-      [this, alive = std::weak_ptr<bool>(alive_), step = ++steps_](cluster::origin_verdict verdict) {
+      [this, alive = std::weak_ptr<bool>(alive_), step = ++steps_,
+       closed = is_close(reason)](cluster::origin_verdict verdict) {
         if (alive.expired() || step != steps_) return;
-        if (outage_) return on_verdict(verdict);
+        if (outage_) return on_verdict(verdict, closed);
         if (verdict != cluster::origin_verdict::alive) return try_next();
         // A close is not a death: stock servers refuse by closing, SRS even after Publish.Start. The client learns it
         // as a status.
         refuse("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
-      });
+      },
+      started || !to_.is_sluice);  // others refuse a client by hanging up
 }
 
 void publish_relay::refuse(std::string_view code, std::string_view reason, std::string_view text) {

@@ -169,13 +169,10 @@ void upstream::handle_events() {
   }
 }
 
-void upstream::push(media::hub& h) { push_from(h, 0); }
-
-void upstream::push_from(media::hub& h, uint64_t first) {
+void upstream::push(media::hub& h) {
   reader_ = std::make_unique<media::reader>(h, *this, media::reader_start::oldest);
   reader_->set_stream_id(session_->stream_id());
   if (numbered_) reader_->set_numbered();
-  if (first > 0) reader_->start_at(first);
   if (!blocked_) flush();
 }
 

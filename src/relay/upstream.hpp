@@ -69,9 +69,8 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   void limit_receive_memory(int bytes) { receive_bytes_ = bytes; }
   /// Somebody else hears of what becomes of it from now on.
   void hand_over(upstream_events& to) { events_ = &to; }
-  /// Sends every frame of `h`, from the oldest that it holds, or those from frame `first` of its log on.
+  /// Sends every frame of `h`, from the oldest that it holds.
   void push(media::hub& h);
-  void push_from(media::hub& h, uint64_t first);
   /// Sends the frames below `end` of the pushed hub's log, and then no more.
   void stop_pushing_at(uint64_t end);
   /// The origin takes and sends marks. From on_started() on.
