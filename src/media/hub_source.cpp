@@ -9,7 +9,7 @@
 namespace sluice::media {
 namespace {
 
-// Each is a jump in the numbers or a new publication; a source that makes more within one log loses the oldest names.
+// Each is a jump in the numbers or a new publication; a source that makes more within one log loses the oldest frames.
 constexpr size_t spans_max = 64;
 
 }  // namespace
@@ -78,7 +78,11 @@ mark_outcome hub::on_mark(const mark& m, bool fresh, base::time_point now) {
 }
 
 void hub::open_span(const std::string& source, uint64_t first) {
-  if (spans_.size() >= spans_max) spans_.erase(spans_.begin());
+  // A frame without a name is of no use to numbered readers: it goes with its span.
+  while (spans_.size() >= spans_max) {
+    ++evicted_;
+    pop_front();
+  }
   spans_.push_back({end(), source, first, source.empty() ? 0 : offset_ + sender_offset_});
 }
 
@@ -94,6 +98,8 @@ void hub::resume_source(uint32_t offset) {
 }
 
 void hub::append_header(rtmp::message msg, base::time_point now) {
+  // The sender begins before the end of what is here: so do the headers, and what followed them is not sent again.
+  if (skip_ > 0) return;
   const uint32_t timestamp = timed_ ? last_timestamp_ : msg.timestamp + offset_;
   const frame f =
       make_frame({msg.timestamp, msg.type, 0, 0, std::move(msg.payload)}, timestamp, now, limits_.strip_set_data_frame);

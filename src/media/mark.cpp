@@ -11,6 +11,7 @@ namespace {
 constexpr std::string_view name = "@sluice";
 // 0x02, a length in two bytes, the text: an AMF0 string (AMF0 §2.4).
 constexpr uint8_t head[] = {0x02, 0x00, name.size()};
+constexpr std::string_view set_data_frame("\x02\x00\x0d@setDataFrame", 16);
 constexpr double exact_max = 9007199254740992.0;  // 2^53: what a double counts exactly
 constexpr size_t mark_bytes_max = 512;
 
@@ -56,6 +57,18 @@ std::optional<mark> parse_mark(const rtmp::message& msg) {
          static_cast<uint32_t>(*headers)};
   if (m.source.size() > source_bytes_max || (m.source.empty() && m.headers == 0)) return std::nullopt;
   return m;
+}
+
+bool poses_as_mark(const rtmp::message& msg) {
+  if (msg.type != rtmp::data_amf0) return false;
+  auto bytes = msg.payload.view();
+  const auto begins_with = [&](const auto& text) {
+    return bytes.size() >= std::size(text) && std::equal(std::begin(text), std::end(text), bytes.begin());
+  };
+  while (begins_with(set_data_frame)) bytes = bytes.subspan(set_data_frame.size());
+  if (!begins_with(head)) return false;
+  bytes = bytes.subspan(sizeof head);
+  return begins_with(name);
 }
 
 }  // namespace sluice::media

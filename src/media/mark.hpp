@@ -27,5 +27,8 @@ inline constexpr size_t source_bytes_max = 64;
 std::vector<uint8_t> encode_mark(const mark& m);
 /// The mark if `m` is one; nothing for every other message, and for a malformed mark.
 std::optional<mark> parse_mark(const rtmp::message& m);
+/// Whether somebody on the way could take `m` for a mark, also when `@setDataFrame` has been taken off it: nothing that
+/// a client may publish.
+bool poses_as_mark(const rtmp::message& m);
 
 }  // namespace sluice::media

@@ -149,14 +149,15 @@ void reader::prepare_numbered(base::send_buffer& prelude) {
   sent_headers_ = std::exchange(due_headers_, nullptr);
 }
 
-/// Up to where frames may be gathered in one go: a numbered receiver is told of each span before its first frame.
-uint64_t reader::gather_end() const {
+/// Up to where frames may be gathered in one go, starting at frame `from`, which is the one at the cursor or, while
+/// that is half sent, the next: a numbered receiver is told of each span before its first frame.
+uint64_t reader::gather_end(uint64_t from) const {
   if (!numbered_) return shown_end();
-  const source_span* span = hub_.span_of(cursor_);
+  const source_span* span = hub_.span_of(from);
   if (!span) return shown_end();
-  const bool told = span->source.empty() || (!mark_due_ && span->begin == marked_span_);
-  if (!told) return cursor_;
-  return std::min(shown_end(), span->source.empty() ? cursor_ + 1 : hub_.span_end(cursor_));
+  if (span->source.empty()) return from == cursor_ ? std::min(shown_end(), from + 1) : from;
+  if (mark_due_ || span->begin != marked_span_) return from;
+  return std::min(shown_end(), hub_.span_end(from));
 }
 
 bool reader::skipped(const frame& f) const {
@@ -215,7 +216,7 @@ size_t reader::gather(std::span<iovec> out, size_t* bytes, bool rest_only) {
   }
   if (rest_only || waiting_ || n < hub_.begin()) return count;
   bool needs_key = video_needs_key_;
-  const uint64_t end = gather_end();
+  const uint64_t end = gather_end(n);
   for (; n < end && count < out.size(); ++n) {
     const frame& f = hub_.at(n);
     if (passes(f, skipped(f), needs_key) && !add(f.wire, 0)) break;

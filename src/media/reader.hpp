@@ -44,7 +44,7 @@ class reader {
   /// The receiver is the other end of a numbered link: it is sent marks, and one that starts at the oldest frame gets
   /// it whether or not it is a keyframe. Before the first prepare().
   void set_numbered();
-  /// Frames from that one of the log on are not for this reader.
+  /// Up to below that frame of the log only.
   void stop_at(uint64_t number) { end_ = number; }
   /// Before the first prepare(), for a reader that starts at a keyframe: it had everything of `source` below `next`
   /// from elsewhere and goes on there, as soon as the hub has that message. If the hub gets another source, or has
@@ -96,7 +96,7 @@ class reader {
   bool resumed();
   void join_at(const join_point& join);
   void prepare_numbered(base::send_buffer& prelude);
-  uint64_t gather_end() const;
+  uint64_t gather_end(uint64_t from) const;
   uint64_t shown_end() const { return std::min(hub_.flushed_, end_); }
   void catch_up();
   bool skipped(const frame& f) const;

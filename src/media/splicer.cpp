@@ -12,6 +12,7 @@ constexpr base::duration patience = std::chrono::milliseconds(1500);
 constexpr base::duration keyframe_patience = std::chrono::seconds(10);
 constexpr size_t held_bytes_max = 8u << 20;
 constexpr size_t hashed_part = 128;
+constexpr size_t message_overhead = 128;  // what one that is held costs beside its body
 
 uint32_t mix(uint32_t h, uint8_t byte) { return (h ^ byte) * 16777619u; }  // FNV-1a
 
@@ -68,7 +69,7 @@ void splicer::take(hub& h, rtmp::message msg, base::time_point now) {
     holding_ = true;
   }
   if (!holding_) return;
-  held_bytes_ += msg.payload.size();
+  held_bytes_ += msg.payload.size() + message_overhead;
   held_.push_back(std::move(msg));
   if (late_ || held_bytes_ > held_bytes_max) go_on_unmatched(h, now);
 }

@@ -29,16 +29,18 @@ void dial_gate::ask(const std::string& origin_id, dial_class who, std::weak_ptr<
   }
   fill(b);
   const bool first = b.publishers.empty() && (who == dial_class::publisher || b.viewers.empty());
-  arm();
   if (first && b.tokens >= 1) {
     b.tokens -= 1;
+    if (!timer_.armed()) timer_.arm_after(idle);
     return dial();
   }
   (who == dial_class::publisher ? b.publishers : b.viewers).push_back({std::move(alive), std::move(dial)});
+  // The timer may be set to the time at which idle buckets go.
+  if (!std::exchange(serving_, true)) timer_.arm_after(turn);
 }
 
 void dial_gate::on_timer() {
-  std::vector<std::function<void()>> due;
+  std::vector<waiter> due;
   for (auto at = buckets_.begin(); at != buckets_.end();) {
     bucket& b = at->second;
     const auto since = loop_.now() - b.filled_at;
@@ -51,20 +53,17 @@ void dial_gate::on_timer() {
       while (!queue->empty() && b.tokens >= 1) {
         if (!queue->front().alive.expired()) {
           b.tokens -= 1;
-          due.push_back(std::move(queue->front().dial));
+          due.push_back(std::move(queue->front()));
         }
         queue->pop_front();
       }
     }
     ++at;
   }
-  arm();
-  for (auto& dial : due) dial();
-}
-
-void dial_gate::arm() {
-  if (buckets_.empty() || timer_.armed()) return;
-  timer_.arm_after(waiting() > 0 ? turn : idle);
+  serving_ = waiting() > 0;
+  if (!buckets_.empty()) timer_.arm_after(serving_ ? turn : idle);
+  for (auto& w : due)
+    if (!w.alive.expired()) w.dial();  // what one does may end others
 }
 
 size_t dial_gate::waiting() const {

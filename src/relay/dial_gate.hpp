@@ -39,12 +39,12 @@ class dial_gate {
   };
   void fill(bucket& b);
   void on_timer();
-  void arm();
 
   runtime::loop& loop_;
   const dial_gate_limits limits_;
   std::unordered_map<std::string, bucket> buckets_;  // of origins with a dial within the last second
   runtime::timer timer_;
+  bool serving_ = false;  // somebody waits: the timer is set to the next turn
 };
 
 }  // namespace sluice::relay

@@ -10,6 +10,7 @@ namespace {
 // What the kernel holds for a viewer who does not read, on the origin's side.
 constexpr int one_viewer_receive_bytes = 64 * 1024;
 constexpr base::duration retry_delay = std::chrono::milliseconds(20);
+constexpr base::duration busy_delay = std::chrono::milliseconds(250);
 // An origin that ends a running pull twice within this time means it.
 constexpr base::duration second_loss = std::chrono::seconds(10);
 
@@ -60,7 +61,9 @@ pull_feed::pull_feed(shard_context& shard, cluster::stream_key key, audience vie
       retry_(shard.loop,
              [this] {
                if (!upstream_) return resolve();
+               const uint64_t gaps = splicer_->gaps();
                splicer_->on_timeout(hub(), shard_.loop.now());
+               if (splicer_->gaps() != gaps) note_gap(0);
                arm_splicer();
              }),
       give_up_at_(shard.loop.now() + shard.config.recover_wait) {
@@ -181,7 +184,8 @@ void pull_feed::on_lost(bool was_started, std::string_view reason) {
       shard_.loop, to_.origin_id,
       [this, alive = std::weak_ptr<bool>(alive_), was_started, reason, step = steps_](cluster::origin_verdict verdict) {
         if (!alive.expired() && step == steps_) on_verdict(verdict, was_started, reason);
-      });
+      },
+      was_started || !to_.is_sluice);  // others refuse a client by hanging up
 }
 
 void pull_feed::on_verdict(cluster::origin_verdict verdict, bool was_started, std::string_view reason) {
@@ -189,6 +193,8 @@ void pull_feed::on_verdict(cluster::origin_verdict verdict, bool was_started, st
   const auto now = shard_.loop.now();
   const bool again = std::exchange(lost_alive_at_, now) + second_loss > now && lost_alive_origin_ == to_.origin_id;
   lost_alive_origin_ = to_.origin_id;
+  // In a storm a server may be full, or too slow, for a moment: its viewers wait, unless it was one that refuses so.
+  if (!was_started && played_ && (to_.is_sluice || !is_close(reason))) return retry(reason, busy_delay);
   // SRS says Play.Start before it checks: who was sent nothing was refused.
   if (!was_started || again || (!fed_ && !to_.is_sluice))
     return give_up("NetStream.Play.Failed", "The origin server closed the connection.");

@@ -19,7 +19,8 @@ constexpr base::duration retry_last = std::chrono::seconds(1);
 /// From here on the client is read, and what it sends is kept, until there is an owner again or the time is over.
 void publish_relay::begin_outage(std::string_view reason) {
   client_.pause_reading(false);
-  if (outage_) return;  // lost again before it was whole
+  if (outage_) return;    // lost again before it was whole
+  retry_timer_.cancel();  // of a replay
   hub_.hold(true);
   outage_.emplace(outage{shard_.loop.now(), std::string(reason), to_.origin_id});
   failed_.clear();
@@ -45,9 +46,11 @@ void publish_relay::on_origin_lost(cluster::loss_reason reason) {
   fail_over();
 }
 
-void publish_relay::on_verdict(cluster::origin_verdict verdict) {
+void publish_relay::on_verdict(cluster::origin_verdict verdict, bool closed) {
   const bool lives = verdict == cluster::origin_verdict::alive;
-  if (outage_->claimed && lives)  // the next owner, which has accepted nothing yet
+  // The next owner, which has accepted nothing yet. A stock server refuses by hanging up; one of ours would have said
+  // why: it is full, or, as any in a storm, was too slow.
+  if (outage_->claimed && lives && closed && !to_.is_sluice)
     return end_client("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
   if (outage_->claimed) return try_next();
   if (!lives) {
@@ -90,6 +93,7 @@ void publish_relay::claim_later() {
 }
 
 void publish_relay::on_retry_timer() {
+  if (move_) return switch_over();
   if (!outage_) return replay();
   if (!std::exchange(outage_->claimed, true)) shard_.control.publish_ended(ask_.address.key, to_.epoch);
   if (outage_->attempts % 4 == 0) failed_.clear();  // what could not be reached may be back
@@ -138,6 +142,12 @@ void publish_relay::refused_in_outage(const rtmp::client_status& status) {
 }
 
 void publish_relay::end_client(std::string_view code, std::string_view reason, std::string_view text) {
+  // Until the client has read it and is gone, nothing is to begin anew.
+  alive_.reset();
+  watch_.stop();
+  retry_timer_.cancel();
+  drop_move();
+  upstream_.reset();
   client_.session().send_status(stream_id_, "error", code, text);
   client_.close_after_flush(reason);
 }
@@ -145,7 +155,8 @@ void publish_relay::end_client(std::string_view code, std::string_view reason, s
 // ---- a drain ----
 
 void publish_relay::move(const cluster::action::move& what) {
-  if (!running_ || outage_ || move_ || to_.epoch != what.from)
+  const bool settled = running_ && alive_ && !outage_ && !move_ && !committing_ && !retry_timer_.armed();
+  if (!settled || to_.epoch != what.from)
     return shard_.control.move_refused(ask_.address.key, what.from, what.to.origin_id, "the stream is not settled");
   move_ = std::make_unique<publish_move>(
       shard_, what, request_for(ask_, rtmp::client_intent::publish, what.to, {publication_, hub_.end()}, shard_.config),
@@ -154,26 +165,55 @@ void publish_relay::move(const cluster::action::move& what) {
 
 void publish_relay::on_move_refused(std::string_view reason) {
   if (!move_) return;
-  const auto what = std::exchange(move_, nullptr)->what();
+  const auto what = move_->what();
+  const bool was_committed = move_->is_committed();
+  move_.reset();
+  if (was_committed) return leave_for(what.to);
+  if (committing_) return;  // the answer will tell whether it is the owner all the same
   shard_.control.move_refused(ask_.address.key, what.from, what.to.origin_id, std::string(reason));
 }
 
+/// `to` is the owner by the book, but is lost before it got anything: a fail-over from there.
+void publish_relay::leave_for(const cluster::assignment& to) {
+  if (outage_ && outage_->claimed) return;  // another one has been asked for already
+  to_ = to;
+  watch_.stop();
+  upstream_.reset();
+  begin_outage("gone");  // a metric label: not what a server had to say
+  fail_over();
+}
+
+/// Nothing is heard of it any more. What was written down already is the owner that the publisher leaves.
+void publish_relay::drop_move() {
+  if (move_ && move_->is_committed()) to_ = move_->what().to;
+  move_.reset();
+}
+
 void publish_relay::on_move_accepted() {
-  shard_.control.commit_move(shard_.loop, ask_.address.key, move_->what().from, move_->what().to,
-                             [this, alive = std::weak_ptr<bool>(alive_),
-                              epoch = move_->what().to.epoch](base::result<cluster::assignment> outcome) {
-                               if (alive.expired() || !move_ || move_->what().to.epoch != epoch) return;
-                               if (!outcome) return on_move_refused(outcome.error().reason);
-                               switch_over();
+  committing_ = move_->what();
+  shard_.control.commit_move(shard_.loop, ask_.address.key, committing_->from, committing_->to,
+                             [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> outcome) {
+                               if (!alive.expired()) on_commit_answer(outcome);
                              });
 }
 
-/// The new owner gets all that is retained, beginning at a keyframe, and viewers find there what they have not had; the
-/// old one gets what came up to now.
+void publish_relay::on_commit_answer(const base::result<cluster::assignment>& outcome) {
+  const auto what = *std::exchange(committing_, std::nullopt);
+  if (!outcome) return on_move_refused(outcome.error().reason);
+  // One of the two was lost meanwhile.
+  if (!move_) return leave_for(what.to);
+  move_->committed();
+  if (move_->numbered()) return switch_over();
+  // Where nothing is numbered viewers must be there when the replay comes; they have been told by now.
+  retry_timer_.arm_after(shard_.config.replay_delay);
+}
+
+/// From the next message on the stream is the new owner's. It gets all that is retained, so that its viewers find there
+/// whatever they had not had yet.
 void publish_relay::switch_over() {
-  hub_.flush();
   upstream_->stop_pushing_at(hub_.end());
-  auto old = std::make_shared<parting_upstream>(shard_, std::move(upstream_));
+  hub_.flush();
+  auto old = std::make_shared<parting_upstream>(shard_, std::move(upstream_), hub_owner_);
   shard_.keep(old);
   old->start();
   shard_.control.publish_ended(ask_.address.key, to_.epoch);
@@ -181,16 +221,27 @@ void publish_relay::switch_over() {
   upstream_ = move_->take(*this);
   move_.reset();
   ++steps_;
-  client_.pause_reading(false);
+  client_.pause_reading(false);  // for the old one's backlog, perhaps
   watch_.start(to_.origin_id);
   shard_.control.dial_ok(to_.origin_id);
   shard_.control.publish_started(ask_.address.key, to_.epoch);
   client_.session_moved(to_.origin_id);
+  upstream_->push(hub_);
   shard_.log.info(
       "stream_moved",
       {{"session", client_.id()}, {"stream", ask_.address.key.str()}, {"origin", to_.origin_id}, {"from", from}});
   note("moved", "drain");
-  show_retained(true);
+}
+
+/// Somebody else's claim, made while this proxy was not heard of: where the stream is now it is to go on, if it may.
+void publish_relay::on_owner_changed(const cluster::assignment& to) {
+  if (!running_ || !alive_ || outage_ || move_ || committing_) return;
+  if (to.epoch <= to_.epoch || to.origin_id == to_.origin_id) return;
+  ++steps_;
+  watch_.stop();
+  upstream_.reset();
+  begin_outage("owner_changed");
+  fail_over();
 }
 
 }  // namespace sluice::relay

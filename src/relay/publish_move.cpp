@@ -12,9 +12,12 @@ publish_move::publish_move(shard_context& shard, const cluster::action::move& wh
     : shard_(shard),
       what_(what),
       events_(to),
+      watch_(shard.watchers, *this),
       upstream_(std::make_unique<upstream>(shard.loop, shard.config.upstream, shard.upstream_cells, what.to.rtmp,
                                            shard.control.line_of(what.to.origin_id), std::move(request), *this)),
-      settled_(shard.loop, [this] { events_.on_move_accepted(); }) {}
+      settled_(shard.loop, [this] { events_.on_move_accepted(); }) {
+  watch_.start(what.to.origin_id);
+}
 
 void publish_move::on_started() {
   if (upstream_->numbered()) return events_.on_move_accepted();
@@ -30,8 +33,9 @@ void publish_move::on_undialled(const base::error& e) {
   events_.on_move_refused(e.reason);
 }
 
-parting_upstream::parting_upstream(shard_context& shard, std::unique_ptr<upstream> u)
-    : shard_(shard), upstream_(std::move(u)), timer_(shard.loop, [this] { over(); }) {
+parting_upstream::parting_upstream(shard_context& shard, std::unique_ptr<upstream> u,
+                                   std::shared_ptr<const media::hub> h)
+    : shard_(shard), hub_(std::move(h)), upstream_(std::move(u)), timer_(shard.loop, [this] { over(); }) {
   upstream_->hand_over(*this);
 }
 

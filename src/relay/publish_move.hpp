@@ -20,11 +20,16 @@ class move_events {
 };
 
 /// The first half of a move, make before break: a publish at the new owner beside the one that runs.
-class publish_move final : public upstream_events {
+class publish_move final : public upstream_events, public origin_watcher {
  public:
   publish_move(shard_context& shard, const cluster::action::move& what, rtmp::client_request request, move_events& to);
 
   const cluster::action::move& what() const { return what_; }
+  /// The new owner's links are numbered. From on_move_accepted() on.
+  bool numbered() const { return upstream_->numbered(); }
+  /// The ownership is written: what the publisher sends is the new owner's.
+  void committed() { committed_ = true; }
+  bool is_committed() const { return committed_; }
   /// The new owner's connection, from then on the taker's.
   std::unique_ptr<upstream> take(upstream_events& events) {
     upstream_->hand_over(events);
@@ -37,19 +42,23 @@ class publish_move final : public upstream_events {
   void on_refused(const rtmp::client_status& status) override;
   void on_lost(bool started, std::string_view reason) override { events_.on_move_refused(reason); }
   void on_undialled(const base::error& e) override;
+  void on_origin_lost(cluster::loss_reason) override { events_.on_move_refused("the new owner was lost"); }
 
   shard_context& shard_;
   const cluster::action::move what_;
   move_events& events_;
+  origin_watch watch_;  // its loss is told once
   std::unique_ptr<upstream> upstream_;
   runtime::timer settled_;
+  bool committed_ = false;
 };
 
 /// Keeps the old owner's connection until it has taken what was meant for it, for a few seconds at most; then tells the
 /// shard that it can go (shard_context::keep, release).
 class parting_upstream final : public upstream_events {
  public:
-  parting_upstream(shard_context& shard, std::unique_ptr<upstream> u);
+  /// `h`: the hub that it pushes.
+  parting_upstream(shard_context& shard, std::unique_ptr<upstream> u, std::shared_ptr<const media::hub> h);
   void start();
 
  private:
@@ -61,6 +70,7 @@ class parting_upstream final : public upstream_events {
   void over();
 
   shard_context& shard_;
+  const std::shared_ptr<const media::hub> hub_;  // the upstream reads it: it must go later, whoever else has gone
   std::unique_ptr<upstream> upstream_;
   runtime::timer timer_;
 };

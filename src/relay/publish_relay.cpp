@@ -18,7 +18,8 @@ publish_relay::publish_relay(shard_context& shard, servers::connection& client, 
       ask_(std::move(ask)),
       stream_id_(stream_id),
       publication_(fmt::format("{}.{}", client.id(), ++shard.publications)),
-      hub_(shard.config.retention_hub, shard.prompt_flusher),
+      hub_owner_(std::make_shared<media::hub>(shard.config.retention_hub, shard.prompt_flusher)),
+      hub_(*hub_owner_),
       watch_(shard.watchers, *this),
       finish_timer_(shard.loop, [this] { finished(); }),
       retry_timer_(shard.loop, [this] { on_retry_timer(); }) {
@@ -41,14 +42,16 @@ void publish_relay::stop() {
   alive_.reset();
   stopping_ = true;
   watch_.stop();
-  if (claiming_ != 0) shard_.control.cancel(claiming_);
-  on_move_refused("the publisher has left");
-  if (retry_timer_.armed() && !outage_) replay();
+  if (retry_timer_.armed() && !outage_ && !move_) replay();  // what is retained has not been shown to the new owner yet
   retry_timer_.cancel();
+  if (claiming_ != 0) shard_.control.cancel(claiming_);
+  drop_move();
   if (std::exchange(running_, false)) {
     if (const auto at = shard_.publishers.find(ask_.address.key); at != shard_.publishers.end() && at->second == this)
       shard_.publishers.erase(at);
     if (!outage_ || !outage_->claimed) shard_.control.publish_ended(ask_.address.key, to_.epoch);
+    // If that has been written by now, the publish counts under its epoch.
+    if (committing_) shard_.control.publish_ended(ask_.address.key, committing_->to.epoch);
     if (upstream_ && !outage_) {
       // What came in the same read as the goodbye has not been shown to the upstream yet.
       hub_.flush();
@@ -65,6 +68,7 @@ void publish_relay::finished() {
 }
 
 void publish_relay::claim() {
+  retry_timer_.cancel();
   cluster::claim_request request;
   request.session = ask_.session;
   request.exclude = failed_;
@@ -120,7 +124,8 @@ void publish_relay::claim_anew() {
 void publish_relay::on_started() {
   if (stopping_) return;
   shard_.control.dial_ok(to_.origin_id);
-  shard_.control.publish_started(ask_.address.key, to_.epoch);
+  // At the same origin again, which was not given up, the publish counts already.
+  if (!outage_ || outage_->claimed) shard_.control.publish_started(ask_.address.key, to_.epoch);
   if (outage_) return recovered();
   running_ = true;
   shard_.publishers[ask_.address.key] = this;
@@ -130,7 +135,10 @@ void publish_relay::on_started() {
   client_.flush();
 }
 
-void publish_relay::on_client_media(rtmp::message msg) { hub_.append(std::move(msg), shard_.loop.now()); }
+void publish_relay::on_client_media(rtmp::message msg) {
+  if (media::poses_as_mark(msg)) return;  // the origin would believe it
+  hub_.append(std::move(msg), shard_.loop.now());
+}
 
 void publish_relay::on_client_batch_end() {
   const auto changed = static_cast<int64_t>(hub_.bytes()) - static_cast<int64_t>(accounted_);
@@ -152,6 +160,12 @@ void publish_relay::on_drained() {
 void publish_relay::on_refused(const rtmp::client_status& status) {
   if (stopping_) return finished();
   if (outage_) return refused_in_outage(status);
+  if (move_ && move_->is_committed()) {
+    // It is not the owner any more, and knows it.
+    watch_.stop();
+    upstream_.reset();
+    return begin_outage("moved");
+  }
   if (status.code == servers::shutdown_code) return on_shutdown();
   if (!status.refused) return end_client(status.code, "origin_ended", status.description);
   // These two are between servers: another origin may do, or another claim.
@@ -164,7 +178,12 @@ void publish_relay::on_undialled(const base::error& e) {
   if (stopping_) return;
   const bool ours = e.reason == "no_descriptors";
   if (ours && !outage_) return refuse("NetStream.Publish.Denied", e.reason, e.text);
-  if (!ours) shard_.control.dial_failed(to_.origin_id);
+  if (ours) {
+    watch_.stop();
+    upstream_.reset();
+    return claim_later();
+  }
+  shard_.control.dial_failed(to_.origin_id);
   try_next();
 }
 
@@ -178,14 +197,16 @@ void publish_relay::on_lost(bool started, std::string_view reason) {
   }
   shard_.control.origin_closed(
       shard_.loop, to_.origin_id,
-      [this, alive = std::weak_ptr<bool>(alive_), step = ++steps_](cluster::origin_verdict verdict) {
+      [this, alive = std::weak_ptr<bool>(alive_), step = ++steps_,
+       closed = is_close(reason)](cluster::origin_verdict verdict) {
         if (alive.expired() || step != steps_) return;
-        if (outage_) return on_verdict(verdict);
+        if (outage_) return on_verdict(verdict, closed);
         if (verdict != cluster::origin_verdict::alive) return try_next();
         // A close is not a death: stock servers refuse by closing, SRS even after Publish.Start. The client learns it
         // as a status.
         refuse("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
-      });
+      },
+      started || !to_.is_sluice);  // others refuse a client by hanging up
 }
 
 void publish_relay::refuse(std::string_view code, std::string_view reason, std::string_view text) {

@@ -33,6 +33,8 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   void on_client_batch_end();
   /// A drain asks that the publish goes elsewhere.
   void move(const cluster::action::move& what);
+  /// The stream has another owner, and it was not this publisher who claimed him.
+  void on_owner_changed(const cluster::assignment& to);
 
   const media::hub& hub() const { return hub_; }
   const std::string& session() const { return ask_.session; }
@@ -63,15 +65,18 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   void note(std::string_view what, std::string_view reason);
   // Of a running publish whose owner is lost (publish_failover.cpp).
   void begin_outage(std::string_view reason);
-  void on_verdict(cluster::origin_verdict verdict);
+  void on_verdict(cluster::origin_verdict verdict, bool closed);
   void fail_over();
   void on_shutdown();
   void recovered();
   void replay();
   void refused_in_outage(const rtmp::client_status& status);
   void end_client(std::string_view code, std::string_view reason, std::string_view text);
-  void switch_over();
   void show_retained(bool viewers_come);
+  void on_commit_answer(const base::result<cluster::assignment>& outcome);
+  void drop_move();
+  void switch_over();
+  void leave_for(const cluster::assignment& to);
 
   struct outage {
     base::time_point since;
@@ -86,12 +91,15 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   const client_ask ask_;
   const uint32_t stream_id_;
   const std::string publication_;
-  media::hub hub_;
+  // Shared with a connection that parts from an old owner, which may outlive this.
+  const std::shared_ptr<media::hub> hub_owner_;
+  media::hub& hub_;
   cluster::assignment to_;
   cluster::epoch stale_;             // that its origin refused as too old
   std::vector<std::string> failed_;  // origins that could not be reached for this publish
   std::unique_ptr<upstream> upstream_;
   std::unique_ptr<publish_move> move_;
+  std::optional<cluster::action::move> committing_;  // is being written; move_ may be gone by then
   origin_watch watch_;
   std::optional<outage> outage_;
   base::time_point closed_alive_at_ = base::time_point::min();  // when an origin that lives closed the publish

@@ -6,6 +6,7 @@
 namespace sluice::relay {
 
 void shard_context::owner_changed(const cluster::stream_key& key, const cluster::assignment& to) {
+  if (const auto at = publishers.find(key); at != publishers.end()) at->second->on_owner_changed(to);
   // One that goes to another origin may end others.
   std::vector<pull_feed*> here;
   for (auto [at, end] = pulls.equal_range(key); at != end; ++at) here.push_back(at->second);

@@ -39,6 +39,9 @@ class upstream_events {
   ~upstream_events() = default;
 };
 
+/// Whether that reason of on_lost() is the origin's doing, and not a time that passed or a rule that was broken.
+inline bool is_close(std::string_view reason) { return reason == "origin_closed" || reason == "origin_reset"; }
+
 struct upstream_config {
   rtmp::session_config session;
   base::duration dial_timeout = std::chrono::seconds(1);  ///< per endpoint

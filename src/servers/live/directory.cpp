@@ -73,7 +73,8 @@ void directory::unpublish(live_stream& s, live_publisher& p) {
 }
 
 base::result<live_stream*> directory::play(const cluster::stream_key& key, const cluster::epoch& e, live_player& p) {
-  told(key, e);
+  // No news of another owner: this origin is the one of that epoch. Its publisher is on his way.
+  epochs_.told(key, e);
   auto opened = open(key);
   if (!opened) return opened;
   (*opened)->players_.push_back({&p, loop_.now() + limits_.publisher_wait});

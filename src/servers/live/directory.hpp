@@ -104,7 +104,7 @@ class directory {
   /// second_publisher, stale_epoch, at_capacity, too_many_streams.
   base::result<live_stream*> publish(const cluster::stream_key& key, const publication& what, live_publisher& p);
   void unpublish(live_stream& s, live_publisher& p);
-  /// `e`: the epoch of the owner that the player's proxy looked for, zero: none. A copy of a lower one is dropped.
+  /// `e`: the epoch under which the player's proxy was told that this origin owns the stream, zero: none.
   /// Error reason: too_many_streams.
   base::result<live_stream*> play(const cluster::stream_key& key, const cluster::epoch& e, live_player& p);
   void stop(live_stream& s, live_player& p);

@@ -71,6 +71,8 @@ class origin_handler final : public client_handler, live_publisher, live_player 
         stream_->hub.on_mark(*said, marks_++ == 0, last_message_);
         return;
       }
+    } else if (media::poses_as_mark(msg)) {
+      return;  // servers that pull the stream would believe it
     }
     stream_->hub.append(std::move(msg), last_message_);
   }

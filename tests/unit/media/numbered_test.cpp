@@ -141,6 +141,21 @@ TEST(mark_test, nothing_else_is_taken_for_one) {
   }
 }
 
+TEST(mark_test, a_client_cannot_publish_one_in_disguise) {
+  const auto poses = [](const bytes& body, uint8_t type = rtmp::data_amf0) {
+    return poses_as_mark({0, type, 1, 5, base::slice::copy_of(body, rtmp::message_headroom)});
+  };
+  const amf0::object members{{"source", "a"}, {"next", 5}};
+  EXPECT_TRUE(poses(encode_mark({"abc", 7, 0, 0})));
+  EXPECT_TRUE(poses(script({"@setDataFrame", "@sluice", members}).body));
+  EXPECT_TRUE(poses(script({"@setDataFrame", "@setDataFrame", "@sluice", members}).body));
+  EXPECT_FALSE(poses(encode_mark({"abc", 7, 0, 0}), rtmp::audio));
+  EXPECT_FALSE(poses(metadata().body));
+  EXPECT_FALSE(poses(set_data_frame().body));
+  EXPECT_FALSE(poses({}));
+  EXPECT_FALSE(poses({0x02, 0x00, 0x07, '@', 's'}));
+}
+
 TEST_F(numbered_test, numbers_are_the_publishers_own) {
   encoder.begin_source(now, "pub-1");
   auto up = link(encoder, *a, reader_start::oldest);
@@ -225,6 +240,60 @@ TEST_F(numbered_test, the_same_origin_again_drops_what_it_has) {
   const all after = video(10);
   publish(after);
   EXPECT_EQ(viewer.got(), sent + meanwhile + after);
+}
+
+TEST_F(numbered_test, the_same_origin_again_keeps_the_newer_headers) {
+  encoder.begin_source(now, "pub-1");
+  auto up = link(encoder, *a, reader_start::oldest);
+  auto down = link(*a, pull, reader_start::keyframe);
+  player viewer(pull);
+  const all sent = headers + video(175) + all{video_header(7)} + video(25);
+  publish(sent);
+  ASSERT_GT(encoder.begin(), 3u) << "the first headers are not in the log any more";
+  up.reset();
+  up = link(encoder, *a, reader_start::oldest);
+  settle();
+  const all after = video(10);
+  publish(after);
+  EXPECT_EQ(viewer.got(), sent + after);
+}
+
+TEST_F(numbered_test, a_mark_is_not_missed_when_the_log_is_cut_behind_a_half_sent_message) {
+  const hub_limits narrow{.bytes_max = 2000};  // two messages
+  hub from{narrow, driver};
+  from.begin_source(now, "pub-1");
+  struct idle final : reader_owner {
+    void on_frames() override {}
+  } owner;
+  reader r(from, owner, reader_start::oldest);
+  r.set_numbered();
+  from.append(message_of(key(0, 1, 600)), now);
+  from.flush();
+  base::send_buffer control;
+  r.prepare(control);
+  std::vector<iovec> parts(8);
+  size_t offered = 0;
+  ASSERT_GT(r.gather(parts, &offered), 0u);
+  r.consume(10);
+  // Another span begins with the next message, and all before it goes.
+  ASSERT_EQ(from.on_mark({"pub-1", 50, 0, 0}, true, now).missing, 49u);
+  from.append(message_of(key(40, 2, 600)), now);
+  from.append(message_of(key(80, 3, 600)), now);
+  from.flush();
+  ASSERT_EQ(from.begin(), 1u);
+  const size_t rest = key(0, 1, 600).body.size() + 12 - 10;
+  r.gather(parts, &offered);
+  EXPECT_EQ(offered, rest) << "nothing of another span without its mark";
+}
+
+TEST_F(numbered_test, a_frame_of_which_the_name_is_forgotten_goes_too) {
+  encoder.begin_source(now, "pub-1");
+  for (uint64_t i = 0; i < 200; ++i) {
+    encoder.on_mark({"pub-1", 10 * i, 0, 0}, true, now);
+    encoder.append(message_of(key(static_cast<uint32_t>(40 * i))), now);
+  }
+  ASSERT_NE(encoder.span_of(encoder.begin()), nullptr);
+  EXPECT_EQ(encoder.span_of(encoder.end() - 1)->first, 1990u);
 }
 
 TEST_F(numbered_test, what_nobody_has_any_more_is_counted_and_begins_at_a_keyframe) {
