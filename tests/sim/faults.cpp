@@ -154,7 +154,7 @@ void fault_script::begin(const fault& f) {
 }
 
 void fault_script::of_clients(const fault& f) {
-  encoder& e = *w_.encoders[static_cast<size_t>(w_.random.below(w_.how.streams))];
+  encoder& e = *w_.encoders[static_cast<size_t>(w_.random.below(w_.how.proxied_streams()))];
   if (f.kind == fault_kind::encoder_ghost) return e.vanish();
   if (f.kind == fault_kind::encoder_leaves) return e.leave(w_.random.between(duration(500ms), duration(5s)));
   w_.encoders.push_back(std::make_unique<encoder>(w_, e.stream()));

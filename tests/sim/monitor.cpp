@@ -139,17 +139,15 @@ bool monitor::is_served(int stream) const {
 }
 
 bool monitor::is_watched(const viewer& v) const {
-  if (v.at() == nullptr || !v.at()->running()) return false;
-  const view_session* view = const_cast<proxy*>(v.at())->view(v.session());
+  const bool connected = v.at() != nullptr && v.at()->running();
+  const view_session* view = connected ? const_cast<proxy*>(v.at())->view(v.session()) : nullptr;
   for (const auto& o : w_.origins) {
     const origin::copy& c = o->held(v.stream());
     if (!o->running() || c.publisher < 0) continue;
     return view != nullptr && view->source() == c.source && view->next() + behind_max >= c.next;
   }
-  for (const auto& e : w_.encoders) {
-    if (e->stream() == v.stream() && e->active()) return false;
-  }
-  return true;
+  return std::none_of(w_.encoders.begin(), w_.encoders.end(),
+                      [&](const auto& e) { return e->stream() == v.stream() && e->active(); });
 }
 
 void monitor::check_owners() {

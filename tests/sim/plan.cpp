@@ -71,6 +71,10 @@ plan make_plan(random_source& r) {
   const bool storm = r.chance(3);
   p.streams = storm ? r.between(20, 40) : r.between(1, 5);
   p.viewers = storm ? r.between(20, 40) : r.between(1, 6);
+  if (r.chance(15)) {
+    p.direct = true;
+    ++p.streams;
+  }
   p.memory_store = p.proxies == 1 && r.chance(60);
   if (r.chance(40)) p.hop = r.between(duration(50us), duration(5ms));
   p.stream_ttl = r.chance(50) ? duration(60s) : r.between(duration(31s), duration(60s));

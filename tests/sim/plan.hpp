@@ -44,15 +44,17 @@ struct fault {
 /// One schedule: all that is drawn before it starts.
 struct plan {
   int proxies = 1, origins = 1, streams = 1, viewers = 0;
+  bool direct = false;        ///< the last stream comes to an origin without a proxy
   bool memory_store = false;  ///< of the one proxy, dies with it
   duration hop{};             ///< between a proxy's shards and its control thread, at most
   duration stream_ttl{};      ///< beyond the 30 s that viewers wait
   bool skewed = false;        ///< proxies' wall clocks differ by up to a minute
   network_conditions network;
-  int store_loss_percent = 0;      ///< of its replies
-  std::vector<fault> faults;       ///< in order of time
-  duration faults_until{};         ///< then everything is healed
-  duration settle{};               ///< … and so much later the schedule ends
+  int store_loss_percent = 0;  ///< of its replies
+  std::vector<fault> faults;   ///< in order of time
+  duration faults_until{};     ///< then everything is healed
+  duration settle{};           ///< … and so much later the schedule ends
+  int proxied_streams() const { return streams - (direct ? 1 : 0); }
   bool origins_stay_dead = false;  ///< those that crashed last do not come back, as long as one lives
 };
 plan make_plan(random_source& random);

@@ -28,6 +28,7 @@ class prober {
     bool proven = false;     // something came on this connection
     bool handshake = false;  // the probe that is out wants no more than one answer
     bool out = false;
+    time_point until{};
     uint64_t turn = 0;  // counts the probes
     unsigned breaks = 0;
     time_point unanswered_since = base::never;

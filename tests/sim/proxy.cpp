@@ -135,6 +135,14 @@ base::result<cluster::registration_reply> proxy::on_heartbeat(const cluster::ori
   if (truth.id() != reg.id()) misled_at_[reg.server] = now();  // it died before this arrived
   peers_.try_emplace(reg.id(), peer{now()}).first->second.beat_at = now();
   auto reply = core_->registration(reg, at());
+  if (w_.tracing() && reg.sluice && (reg.sluice->whole || !reg.sluice->streams.empty())) {
+    std::string list;
+    for (const auto& s : reg.sluice->streams)
+      list += fmt::format(" {} {}.{:x}{}", s.name.substr(s.name.rfind('/') + 1), s.epoch.counter,
+                          s.epoch.claim_id & 0xFFFF, s.published ? "" : " unpublished");
+    w_.trace("{} hears that {} holds{}:{}", w_.name_of(self_), reg.id(), reg.sluice->whole ? " no more than" : "",
+             list);
+  }
   if (!reply) w_.trace("{} refuses {}: {}", w_.name_of(self_), reg.id(), reply.error().reason);
   return reply;
 }

@@ -57,6 +57,7 @@ void publish_session::on_answer(uint64_t request, base::result<cluster::assignme
     px_.in().trace("session {} of s{} is refused: {}", id_, stream_, answer.error().reason);
     return close_client();
   }
+  granted_ = request;
   to_ = std::move(*answer);
   answered_at_ = px_.now();
   dial();
@@ -132,6 +133,7 @@ void publish_session::on_packet(int conn, const packet& p) {
 void publish_session::on_started(int64_t wanted) {
   ++step_;
   agreed_ = ever_started_ = true;
+  granted_ = 0;
   outage_.reset();
   failed_.clear();
   if (!published_at_.empty() && published_at_ != to_.origin_id) {
@@ -281,6 +283,7 @@ void publish_session::leave() {
   hang_up();
   if (move_conn_ >= 0) px_.hang_up(std::exchange(move_conn_, -1));
   if (request_ != 0) px_.cancel(request_);
+  if (granted_ != 0) px_.cancel(granted_);
   if (ever_started_ && (!outage_ || !outage_->claimed)) px_.publish_ended(stream_, to_.epoch);
   ended_ = true;
   px_.done(*this);

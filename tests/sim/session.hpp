@@ -115,6 +115,7 @@ class publish_session final : public session {
   int64_t next_ = 0;
   std::optional<publish_outage> outage_;
   std::vector<std::string> failed_;
+  uint64_t granted_ = 0;    // the claim that was answered, until its publish has started
   cluster::epoch refused_;  // by the owner, who has seen this one
   unsigned stale_ = 0;
   bool ever_started_ = false;

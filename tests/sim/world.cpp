@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "sim/clients.hpp"
+#include "sim/direct_encoder.hpp"
 #include "sim/faults.hpp"
 #include "sim/monitor.hpp"
 #include "sim/origin.hpp"
@@ -39,27 +40,36 @@ void world::build() {
     net.add(*origins.back(), origins.back().get());
   }
   net.add(*store, nullptr);
+  if (how.direct) {
+    direct = std::make_unique<direct_encoder>(*this, how.streams - 1, random.below(how.origins));
+    net.add(*direct, direct.get());
+  }
   net.start();
-  for (int s = 0; s < how.streams; ++s) encoders.push_back(std::make_unique<encoder>(*this, s));
+  for (int s = 0; s < how.proxied_streams(); ++s) encoders.push_back(std::make_unique<encoder>(*this, s));
   for (int v = 0; v < how.viewers; ++v) viewers.push_back(std::make_unique<viewer>(*this, v % how.streams));
   script_ = std::make_unique<fault_script>(*this);
+}
+
+void world::start() {
+  trace("{} proxies, {} origins, {} streams, {} viewers, {} store, hop {} us", how.proxies, how.origins, how.streams,
+        how.viewers, how.memory_store ? "memory" : "shared", how.hop / 1us);
+  for (const auto& p : proxies) {
+    if (how.skewed) p->set_wall_error(random.between(-60'000, 60'000));
+    p->start();
+  }
+  for (const auto& o : origins) o->start();
+  for (const auto& e : encoders)
+    queue.at(queue.now() + random.between(duration{}, 3s), [&client = *e] { client.start(); });
+  for (const auto& v : viewers)
+    queue.at(queue.now() + random.between(duration{}, 6s), [&client = *v] { client.start(); });
+  if (direct) direct->start();
+  script_->start();
 }
 
 outcome world::run() {
   outcome result;
   try {
-    trace("{} proxies, {} origins, {} streams, {} viewers, {} store, hop {} us", how.proxies, how.origins, how.streams,
-          how.viewers, how.memory_store ? "memory" : "shared", how.hop / 1us);
-    for (const auto& p : proxies) {
-      if (how.skewed) p->set_wall_error(random.between(-60'000, 60'000));
-      p->start();
-    }
-    for (const auto& o : origins) o->start();
-    for (const auto& e : encoders)
-      queue.at(queue.now() + random.between(duration{}, 3s), [&client = *e] { client.start(); });
-    for (const auto& v : viewers)
-      queue.at(queue.now() + random.between(duration{}, 6s), [&client = *v] { client.start(); });
-    script_->start();
+    start();
     const time_point heal_at = queue.now() + how.faults_until;
     const time_point end_at = heal_at + how.settle;
     for (time_point next = queue.now(); next < end_at; next += look_interval) {

@@ -14,6 +14,7 @@
 
 namespace sluice::sim {
 
+class direct_encoder;
 class encoder;
 class monitor;
 class origin;
@@ -66,6 +67,7 @@ class world {
   node origin_node(int index) const { return how.proxies + index; }
   int origin_index(node n) const { return n - how.proxies; }
   node store_node() const { return how.proxies + how.origins; }
+  node outside_node() const { return store_node() + 1; }
   std::string name_of(node n) const;
   const cluster::stream_key& key(int stream) const { return keys_[static_cast<size_t>(stream)]; }
   static int stream_of(const cluster::stream_key& key);
@@ -88,11 +90,13 @@ class world {
   std::vector<std::unique_ptr<proxy>> proxies;
   std::vector<std::unique_ptr<origin>> origins;
   std::vector<std::unique_ptr<encoder>> encoders;
+  std::unique_ptr<direct_encoder> direct;
   std::vector<std::unique_ptr<viewer>> viewers;
 
  private:
   friend class fault_script;
   void build();
+  void start();
   void heal();
   void trace_line(std::string line);
 

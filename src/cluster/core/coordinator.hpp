@@ -277,18 +277,20 @@ class coordinator {
   void cancel(uint64_t request_id, moment at);
 
   /// The origin agreed to the publish that claim() answered with this epoch: the mapping is renewed until
-  /// publish_ended().
-  /// If the epoch is over by now nothing starts, and action::owner_changed names the owner.
+  /// publish_ended(). One for each session and epoch: a session that is dialled again at the same origin, without a
+  /// publish_ended() before, goes on. If the epoch is over by now nothing starts, and action::owner_changed names the
+  /// owner.
   void publish_started(const stream_key& key, const epoch& e, moment at);
   void publish_ended(const stream_key& key, const epoch& e, moment at);
 
   /// Of action::move: the new owner has accepted the publish. Writes the ownership; answered by reply_claim, with
-  /// store_conflict if the stream has another owner by now, the publisher has left, or the new owner is lost (then the
-  /// new publish is to be ended and the old one goes on; move_refused() need not follow). A store that fails is asked
-  /// until it answers: both publishes go on meanwhile. move_refused() or publish_ended(from) ends that wait. From a
-  /// good answer on the publish counts under `to.epoch`: publish_ended(to.epoch) ends it, publish_ended(from) is
-  /// ignored, and publish_started(to.epoch) may come once but need not. action::owner_changed comes before the answer.
-  /// Cannot be cancelled.
+  /// store_conflict if the stream has another owner by now, the publisher has left, or the new owner is lost; with the
+  /// store's reason if that has failed for claim_wait (then the new publish is to be ended and the old one goes on;
+  /// move_refused() need not follow, and should the store have written the move all the same, the next renewal raises
+  /// the epoch of the old owner). Both publishes go on until the answer. move_refused() or publish_ended(from) ends
+  /// that wait. From a good answer on the publish counts under `to.epoch`: publish_ended(to.epoch) ends it,
+  /// publish_ended(from) is ignored, and publish_started(to.epoch) may come once but need not. action::owner_changed
+  /// comes before the answer. Cannot be cancelled.
   void commit_move(uint64_t request_id, const stream_key& key, const epoch& from, const assignment& to, moment at);
   /// The new owner refused, or could not be reached: the stream stays where it is, and the drain reports it.
   void move_refused(const stream_key& key, const epoch& from, const std::string& to_origin, std::string reason,

@@ -76,10 +76,12 @@ class owner_table {
     base::time_point until;  // then it counts as refused
     uint64_t placed_beat = 0;
   };
-  /// Its commit, from commit_move() to the answer. A store that fails may have written it: it is asked until it tells.
+  /// Its commit, from commit_move() to the answer. A store that fails may have written it: it is asked until it tells,
+  /// or for long enough.
   struct commit {
     uint64_t request_id = 0;
     assignment to;
+    base::time_point give_up_at;
     base::time_point retry_at = base::never;  // never: the store is asked just now
   };
   /// What may be forgotten when room is needed; the former first.

@@ -34,12 +34,13 @@ bool owner_table::may_keep(const stream& s, const request& r, moment at) const {
   return r.fail_over && origins_.candidates(at.now).empty();
 }
 
-/// A published stream has just moved, and whether its owner is lost again is not sure.
+/// The stream has just moved, and whether the origin where it was published then is lost is not sure. (Where a record
+/// says that it is meanwhile does not matter: if that lived, it would be kept.)
 bool owner_table::is_braked(const stream& s, const request& r, moment at) const {
   if (may_renew_epoch(s, r)) return false;
-  if ((!r.fail_over && s.failing == 0) || !s.owner || s.unstarted || s.published_on != s.owner->origin_id) return false;
+  if (!r.fail_over && s.failing == 0) return false;
   if (s.moved_at + config_.move_interval <= at.now) return false;
-  const origin* o = origins_.find(s.owner->origin_id);
+  const origin* o = origins_.find(s.published_on);
   return o != nullptr && (o->is_living() || o->lost_by == loss_reason::silent);
 }
 
@@ -87,6 +88,7 @@ epoch owner_table::next_epoch(const stream& s, moment at) {
 void owner_table::step_claim(stream& s, moment at) {
   const uint64_t request_id = s.claims.front();
   request& r = requests_.at(request_id);
+  drop_proven(r.exclude);
   const bool keep = may_keep(s, r, at);
   if (keep && s.publishers > 0) {
     // Published through this proxy: the store cannot know better, even if it has just lost everything.

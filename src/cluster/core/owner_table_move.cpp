@@ -109,7 +109,7 @@ void owner_table::commit_move(uint64_t request_id, const stream_key& key, const 
   stream& s = found->second;
   if (s.moving) s.moving->until = base::never;  // the store decides
   highest_seen_ = std::max(highest_seen_, to.epoch.counter);
-  s.committing = commit{request_id, to, base::never};
+  s.committing = commit{request_id, to, at.now + config_.claim_wait, base::never};
   submit_commit(s);
   settle(s, at);
 }
@@ -148,6 +148,13 @@ void owner_table::move_replied(const operation& op, store_reply& reply, moment a
   stream& s = found->second;
   if (!reply.owner) {
     s.committing->retry_at = ask_again_at(at);
+    if (s.committing->retry_at > s.committing->give_up_at) {
+      const std::string to = s.committing->to.origin_id;
+      const std::string reason(reply.owner.error().reason);
+      fail_commit(s, std::move(reply.owner.error()));
+      refuse_move(s, to, reason, at);
+      begin_moves(at);
+    }
     settle(s, at);
     return;
   }

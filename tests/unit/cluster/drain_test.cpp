@@ -217,6 +217,23 @@ TEST_F(draining, a_store_that_fails_is_asked_until_it_answers) {
   }
 }
 
+TEST_F(draining, a_store_that_never_answers_ends_the_move) {
+  publish_at(all_[0], 1);
+  drain("o1");
+  const action::move m = c.moves[0];
+  c.hold_store = true;
+  c->commit_move(1, m.key, m.from, m.to, c.now());
+  c.drain();
+  for (int i = 0; i < 3; ++i) {
+    c.fail_store();
+    c.pass(1s);
+  }
+  EXPECT_EQ(c.claim_error(1), "unanswered");
+  c.fail_store();
+  EXPECT_EQ(c.claim_error(1), "store_unavailable");
+  EXPECT_EQ(shown("o1").move_refused, std::vector<std::string>{m.key.str() + ": store_unavailable"});
+}
+
 /// The relay did not wait for the store, which has written the move. The stream is where it was: its epoch is raised.
 TEST_F(draining, an_abandoned_move_does_not_take_the_stream_away) {
   publish_at(all_[0], 1);

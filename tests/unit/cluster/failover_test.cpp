@@ -260,6 +260,37 @@ TEST_F(failover, an_origin_that_comes_while_the_store_is_asked_is_not_missed) {
   EXPECT_EQ(one.claims.at(1)->origin_id, "o1-new-1");
 }
 
+/// … nor is the answer of one that the claimant could not reach.
+TEST_F(failover, an_excluded_origin_that_answers_while_the_store_is_asked_is_tried) {
+  cluster_harness one;
+  one.add(sluice_at("o1", 1001));
+  const assignment a = one.published(key_a);
+  one.hold_probes = true;
+  one->dial_failed(a.origin_id, one.now());
+  one.hold_store = true;
+  one.fail_over(1, key_a, a.epoch, 30s, {a.origin_id});
+  one.answer_probe(true);
+  one.release_store();
+  one.release_store();
+  EXPECT_EQ(one.claim_error(1), "granted");
+}
+
+/// Another proxy has written an owner that is gone: the brake is for where the stream was.
+TEST_F(failover, the_brake_does_not_depend_on_what_the_store_says) {
+  c.kill(a_.origin_id);
+  c.fail_over(1, key_a, a_.epoch);
+  const assignment b = *c.claims.at(1);
+  c.start(key_a, b.epoch);
+  c.freeze(b.origin_id);
+  c.pass(5s);
+  ASSERT_EQ(c.health(b.origin_id), origin_health::dead);
+  c.write(key_a, {"nobody-1-1", {b.epoch.counter + 1, 1}, "proxy-2", 0});
+  c.fail_over(2, key_a, b.epoch);
+  EXPECT_EQ(c.claim_error(2), "unanswered");
+  c.pass(5100ms);
+  EXPECT_EQ(c.claim_error(2), "granted");
+}
+
 TEST_F(failover, an_overtaken_publish_learns_of_its_owner) {
   c.kill(a_.origin_id);
   c.fail_over(1, key_a, a_.epoch);
