@@ -23,6 +23,8 @@ def stage(request, shared_world):
 def three_origins(stage):
     stage.restore()
     yield
+    for stream in stage.streams[2:]:
+        drop(stage, stream)
 
 
 def frozen(stage, name):
@@ -67,7 +69,6 @@ def test_players_who_come_in_the_gap(stage, stream):
         resume_it()
     stage.check(streams=[live], whole=False)
     audit.assert_exact(list(live.viewers[0].seen), live.published(), whole=True)
-    drop(stage, live)
 
 
 def test_publisher_who_leaves_in_the_gap(stage, stream):
@@ -93,7 +94,6 @@ def test_publisher_who_leaves_in_the_gap(stage, stream):
     finally:
         resume_it()
     again.close()
-    drop(stage, live)
     assert blow
 
 
@@ -110,7 +110,6 @@ def test_viewer_who_does_not_read_for_a_while(stage, stream):
     slow.background()
     stage.await_flowing(streams=[live])
     stage.check(streams=[live])
-    drop(stage, live)
 
 
 def test_clock_that_wraps(stage, stream):
@@ -126,7 +125,6 @@ def test_clock_that_wraps(stage, stream):
     stage.await_flowing(streams=[live])
     assert live.publisher.sent[-1].timestamp < 2**31, "the clock has not wrapped"
     stage.check(streams=[live])
-    drop(stage, live)
 
 
 def test_messages_of_unknown_kinds(stage, stream):
@@ -140,7 +138,6 @@ def test_messages_of_unknown_kinds(stage, stream):
     stage.await_flowing(streams=[live])
     assert {e.type for e in live.viewers[0].seen} == {8, 9, 15, 18, 30}
     stage.check(streams=[live])
-    drop(stage, live)
 
 
 def test_new_sequence_header_just_before(stage, stream):
@@ -168,7 +165,6 @@ def test_new_sequence_header_just_before(stage, stream):
     pictures = [e for e in late.seen if e.type == 9]
     assert pictures[0].role == "header"
     stage.check(streams=[live], whole=False)
-    drop(stage, live)
 
 
 @pytest.mark.parametrize("codec", ["hvc1", "multitrack"])
