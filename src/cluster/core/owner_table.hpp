@@ -173,6 +173,7 @@ class owner_table {
   void unpark(stream& s);
   void drop_proven(std::vector<std::string>& exclude) const;
   bool may_keep(const stream& s, const request& r, moment at) const;
+  static bool waits_for_another(const stream& s, const request& r);
   bool is_braked(const stream& s, const request& r, moment at) const;
   bool may_renew_epoch(const stream& s, const request& r) const;
   bool is_cold(const stream& s, const request& r, moment at) const;

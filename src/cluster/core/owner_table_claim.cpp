@@ -10,6 +10,8 @@ namespace {
 
 /// Two proxies that replace each other's claims this often see different origins alive.
 constexpr unsigned claim_tries_max = 8;
+/// Who waits for another session of his stream to go first looks again so often.
+constexpr base::duration other_first_interval = std::chrono::milliseconds(100);
 
 bool contains(const std::vector<std::string>& ids, const std::string& id) {
   return std::find(ids.begin(), ids.end(), id) != ids.end();
@@ -42,6 +44,11 @@ bool owner_table::is_braked(const stream& s, const request& r, moment at) const 
   if (s.moved_at + config_.move_interval <= at.now) return false;
   const origin* o = origins_.find(s.published_on);
   return o != nullptr && (o->is_living() || o->lost_by == loss_reason::silent);
+}
+
+/// Another session publishes the stream, and its owner is lost: it goes first, or both would race to the next origin.
+bool owner_table::waits_for_another(const stream& s, const request& r) {
+  return !r.fail_over && (s.failing > 0 || (s.publishers > 0 && s.lost));
 }
 
 /// The store may have forgotten everything with this process, and an origin that has streams has not told which.
@@ -200,6 +207,7 @@ void owner_table::park(stream& s, uint64_t request_id, moment at) {
     return;
   }
   s.parked.emplace(r.deadline, request_id);
+  if (waits_for_another(s, r)) s.unpark_at = std::min(s.unpark_at, at.now + other_first_interval);
   if (is_cold(s, r, at)) s.unpark_at = std::min(s.unpark_at, r.cold_until);
   if (is_braked(s, r, at)) s.unpark_at = std::min(s.unpark_at, s.moved_at + config_.move_interval);
 }

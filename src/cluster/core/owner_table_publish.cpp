@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "cluster/core/owner_table.hpp"
 
@@ -76,6 +77,16 @@ void owner_table::stop_publishing(stream& s) {
 
 void owner_table::origin_departed(const departure& who, moment at) {
   held_.drop(who.id);
+  // What the brake on moves held back may go on: this is certain.
+  if (who.reason == loss_reason::gone) {
+    std::vector<stream*> held_back;
+    for (const auto& [serial, s] : waiting_)
+      if (!s->parked.empty() && s->published_on == who.id) held_back.push_back(s);
+    for (stream* s : held_back) {
+      unpark(*s);
+      advance(*s, at);
+    }
+  }
   if (!who.was_living) return;
   for (auto& [key, s] : streams_) {
     if (s.publishers == 0 || s.lost || s.owner->origin_id != who.id) continue;
