@@ -92,6 +92,7 @@ class owner_table {
     uint64_t serial = 0;              // in the order in which they became known
 
     std::optional<owner_record> owner;                       // as last heard
+    std::optional<epoch> stored;                             // what the store holds, if that is below the owner's
     base::time_point owner_since = base::time_point::min();  // when this epoch was first heard of
     base::time_point owner_until = base::time_point::min();  // until then it need not be asked for again
     base::time_point miss_until = base::time_point::min();   // until then the store need not be asked again

@@ -120,7 +120,7 @@ void owner_table::step_claim(stream& s, moment at) {
     record.proxy_id = config_.proxy_id;
     record.started_ms = s.owner ? s.owner->started_ms : at.wall_ms;
     ask.what = store_request::kind::claim;
-    if (s.owner && !keep) ask.replaces = s.owner->epoch;
+    if (s.owner && !keep) ask.replaces = s.stored.value_or(s.owner->epoch);
     ask.ttl = config_.stream_ttl;
     s.proposed = record.epoch;
     // Counted from now, not from the grant: those who wait for room together must not all take the same place.

@@ -83,6 +83,7 @@ bool owner_table::is_claimed_here(const stream& s) const {
 
 void owner_table::learn(stream& s, const std::optional<owner_record>& owner, cause why, moment at) {
   if (!owner) {
+    s.stored.reset();
     s.miss_until = ask_again_at(at);
     s.owner_until = base::time_point::min();
     if (s.publishers == 0 && s.failing == 0) {  // else a renewal, or the claim under way, heals the store
@@ -94,9 +95,14 @@ void owner_table::learn(stream& s, const std::optional<owner_record>& owner, cau
   highest_seen_ = std::max(highest_seen_, owner->epoch.counter);
   s.owner_until = ask_again_at(at);
   s.miss_until = base::time_point::min();
-  if (s.owner && owner->epoch < s.owner->epoch && origins_.find_living(s.owner->origin_id) != nullptr &&
-      held_.holds(s.owner->origin_id, *s.key)) {
-    return;  // the store has lost a write: the truth is with the origins
+  s.stored.reset();
+  if (s.owner && owner->epoch < s.owner->epoch) {
+    // The store has lost a write. The truth is with the origins, and with who publishes here.
+    const bool is_held = origins_.find_living(s.owner->origin_id) != nullptr && held_.holds(s.owner->origin_id, *s.key);
+    if (is_held || s.publishers > 0 || s.failing > 0) {
+      s.stored = owner->epoch;
+      return;
+    }
   }
   const std::optional<owner_record> before = std::exchange(s.owner, owner);
   if (before && before->epoch == owner->epoch) return;
@@ -133,8 +139,10 @@ void owner_table::announce(stream& s, const assignment& to) {
   out_.push_back(action::owner_changed{*s.key, to});
 }
 
+/// A find is answered with it; who was answered otherwise before hears of it, too.
 void owner_table::tell(stream& s, const assignment& to, moment at) {
-  s.told = to;
+  if (to.owned) announce(s, to);
+  if (to.owned || !s.told) s.told = to;
   s.told_until = at.now + config_.stream_ttl;
 }
 

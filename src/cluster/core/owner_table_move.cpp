@@ -118,7 +118,7 @@ void owner_table::submit_commit(stream& s) {
   store_request ask;
   ask.what = store_request::kind::claim;
   ask.key = *s.key;
-  ask.replaces = s.owner->epoch;
+  ask.replaces = s.stored.value_or(s.owner->epoch);
   ask.ttl = config_.stream_ttl;
   ask.record = s.owner;
   ask.record->origin_id = s.committing->to.origin_id;

@@ -41,10 +41,7 @@ void owner_table::publish_started(const stream_key& key, const epoch& e, moment 
   s.published_on = s.owner->origin_id;
   if (s.counted_on != s.owner->origin_id) count_on(s, s.owner->origin_id);
   held_.fence(key, s.owner->origin_id, e);
-  if (o != nullptr) {
-    announce(s, assignment_to(*o, s.owner));
-    tell(s, assignment_to(*o, s.owner), at);
-  }
+  if (o != nullptr) tell(s, assignment_to(*o, s.owner), at);
   plan_move(s);
   settle(s, at);
   begin_moves(at);

@@ -291,6 +291,32 @@ TEST_F(failover, the_brake_does_not_depend_on_what_the_store_says) {
   EXPECT_EQ(c.claim_error(2), "granted");
 }
 
+/// The store was set back to the owner before: nobody goes back to an epoch that is over.
+TEST_F(failover, a_store_that_lost_a_write_is_not_believed) {
+  c.lose_store();
+  c.write(key_a, {a_.origin_id, {5, 5}, "proxy-1", 0});
+  c.kill(a_.origin_id);
+  c.fail_over(1, key_a, a_.epoch);
+  ASSERT_EQ(c.claim_error(1), "granted");
+  EXPECT_NE(c.claims.at(1)->origin_id, a_.origin_id);
+  EXPECT_GT(c.claims.at(1)->epoch, a_.epoch);
+  c.start(key_a, c.claims.at(1)->epoch);
+  // Also while the claim can only look.
+  const assignment b = *c.claims.at(1);
+  c.freeze(b.origin_id);
+  c.pass(5s);
+  c.lose_store();
+  const std::string third = all_[0].id() != a_.origin_id && all_[0].id() != b.origin_id   ? all_[0].id()
+                            : all_[1].id() != a_.origin_id && all_[1].id() != b.origin_id ? all_[1].id()
+                                                                                          : all_[2].id();
+  c.write(key_a, {third, {5, 5}, "proxy-1", 0});
+  c.fail_over(2, key_a, b.epoch);
+  EXPECT_EQ(c.claim_error(2), "unanswered");  // the brake
+  c.pass(5100ms);
+  ASSERT_EQ(c.claim_error(2), "granted");
+  EXPECT_GT(c.claims.at(2)->epoch, b.epoch);
+}
+
 TEST_F(failover, an_overtaken_publish_learns_of_its_owner) {
   c.kill(a_.origin_id);
   c.fail_over(1, key_a, a_.epoch);

@@ -216,6 +216,26 @@ TEST(held, a_cold_store_asks_the_origins_first) {
   }
 }
 
+/// One player was sent to a holder while the owner was out of sight; the next one is sent to the owner.
+TEST(held, who_was_sent_elsewhere_before_is_told_of_what_others_are_told) {
+  cluster_harness c;
+  c.beat(o1, {});
+  c.beat(o2, {{name_a, {5, 5}, true}});
+  c.freeze(o1.id());
+  c.pass(3s);
+  c.write(key_a, {o1.id(), {9, 9}, "proxy-2", 0});
+  c.find(1, key_a);
+  ASSERT_EQ(c.find_error(1), "granted");
+  EXPECT_EQ(c.finds.at(1)->origin_id, o2.id());
+  c.frozen.clear();
+  c.pass(3s);
+  EXPECT_EQ(c.health(o1.id()), origin_health::alive);
+  c.find(2, key_a);
+  EXPECT_EQ(c.finds.at(2)->origin_id, o1.id());
+  ASSERT_EQ(c.changes.size(), 1u);
+  EXPECT_EQ(c.changes[0].to.origin_id, o1.id());
+}
+
 TEST(held, relays_without_an_owner_are_told_when_there_is_one) {
   coordinator_config config;
   config.play_unowned = play_unowned::relay;
