@@ -189,6 +189,8 @@ class registry {
   base::duration silence(const origin& o, base::time_point now) const;
   /// False if it is silent for so long that it is dead, unless all are.
   bool judge_silence(origin& o, base::time_point now);
+  /// When the silence that has lasted since then is death.
+  base::time_point dies_at(base::time_point silent_since) const;
   bool is_mass_silence(base::time_point now) const;
   void lose(origin& o, loss_reason reason, origin_verdict verdict, base::time_point now);
   void suspect(origin& o, std::string_view reason);
@@ -221,6 +223,7 @@ class registry {
   base::time_point floor_ = base::time_point::min();  // silence counts from here at the earliest
   size_t fallen_ = 0;                                 // living origins that are silent, as of the last on_timeout()
   bool mass_silence_ = false;
+  base::time_point mass_until_ = base::time_point::min();  // the last one ended then
   bool confirmed_ = false;
   bool changed_ = false;
 };

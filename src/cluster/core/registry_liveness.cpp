@@ -69,7 +69,12 @@ bool registry::judge_silence(origin& o, base::time_point now) {
     o.fell_at = now;
     suspect(o, "silent");
   }
-  return quiet < config_.dead_after;
+  return now < dies_at(now - quiet);
+}
+
+/// Silence in a mass silence proved nothing: who is silent when it ends, may be about to answer.
+base::time_point registry::dies_at(base::time_point silent_since) const {
+  return std::max(silent_since, mass_until_) + config_.dead_after;
 }
 
 /// Of the origins that lived when the window began, half or more are silent, or died of it within the window.
@@ -165,6 +170,10 @@ void registry::on_timeout(base::time_point now) {
   if (mass != mass_silence_) {
     mass_silence_ = mass;
     changed_ = true;
+    if (!mass) {
+      mass_until_ = now;
+      std::erase_if(dying, [&](const std::string& id) { return judge_silence(origins_.at(id), now); });
+    }
     out_.push_back(action::log{mass ? base::log_level::warn : base::log_level::info,
                                mass ? "mass_silence" : "mass_silence_over",
                                {{"silent", fallen_}, {"origins", origins_.size()}}});
@@ -193,7 +202,7 @@ base::time_point registry::next_deadline() const {
       if (o.fell_at == base::never) {
         next = std::min(next, since + config_.suspect_after);
       } else if (!mass_silence_) {
-        next = std::min(next, since + config_.dead_after);
+        next = std::min(next, dies_at(since));
       }
     }
     if (!o.fabricated && (o.health == origin_health::dead || o.known == 0)) {

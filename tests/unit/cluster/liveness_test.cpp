@@ -213,11 +213,27 @@ TEST_F(mass_silence, of_half_the_origins_moves_nothing) {
   EXPECT_TRUE(c.events.contains("mass_silence"));
   EXPECT_TRUE(c->snapshot().mass_silence);
   EXPECT_EQ(c.health(ids_[0]), origin_health::suspect);
-  // One answers: the other is alone with its silence.
+  // One answers: the other is alone with its silence, which counts from now on.
   c.frozen.erase(ids_[0]);
   c.pass(1s);
   EXPECT_EQ(c.health(ids_[0]), origin_health::alive);
+  EXPECT_EQ(c.health(ids_[1]), origin_health::suspect);
+  EXPECT_FALSE(c->snapshot().mass_silence);
+  c.pass(2s);
   EXPECT_EQ(c.health(ids_[1]), origin_health::dead);
+}
+
+/// They go on together, but somebody is the first to answer.
+TEST_F(mass_silence, its_end_kills_nobody_who_is_about_to_answer) {
+  add(4);
+  freeze(0, 3);
+  c.pass(10s);
+  for (size_t i = 0; i < 3; ++i) {
+    c.frozen.erase(ids_[i]);
+    c.pass(600ms);
+  }
+  EXPECT_TRUE(c.lost.empty());
+  for (const auto& id : ids_) EXPECT_EQ(c.health(id), origin_health::alive) << id;
   EXPECT_FALSE(c->snapshot().mass_silence);
 }
 
@@ -256,7 +272,9 @@ TEST_F(mass_silence, those_that_fall_silent_one_after_another_within_the_window_
   freeze(1, 2);
   c.pass(5s);
   EXPECT_EQ(c.health(ids_[1]), origin_health::suspect);
-  c.pass(5s);  // the first one's death is 10 s ago
+  c.pass(5s);  // the first one's death is 10 s ago, from now on the other's silence counts
+  EXPECT_EQ(c.health(ids_[1]), origin_health::suspect);
+  c.pass(2s);
   EXPECT_EQ(c.health(ids_[1]), origin_health::dead);
 }
 
