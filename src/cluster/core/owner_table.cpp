@@ -229,7 +229,7 @@ base::time_point owner_table::deadline_of(const stream& s) const {
   if (!s.pending.empty()) next = std::min(next, s.pending.front().until);
   if (s.moving) next = std::min(next, s.moving->until);
   if (s.committing) next = std::min(next, s.committing->retry_at);
-  next = std::min(next, s.move_at);
+  next = std::min({next, s.move_at, s.recheck_at});
   if (s.op == 0 && !s.finds.empty()) next = std::min(next, std::max(s.owner_until, s.miss_until));
   // What the store said is kept for its own time only if nothing else keeps the stream.
   if (s.idle == idleness::remembered) next = std::min(next, kept_until(s));
@@ -287,6 +287,7 @@ void owner_table::on_timeout(moment at) {
     }
     if (s->unpark_at <= at.now) unpark(*s);
     expire_requests(*s, at);
+    if (s->recheck_at <= at.now) recheck(*s, at);
     move_timers(*s, at);
     advance(*s, at);
   }

@@ -94,6 +94,7 @@ class owner_table {
     std::optional<owner_record> owner;                       // as last heard
     std::optional<epoch> stored;                             // what the store holds, if that is below the owner's
     base::time_point owner_since = base::time_point::min();  // when this epoch was first heard of
+    base::time_point recheck_at = base::never;               // whether it has got its publisher
     base::time_point owner_until = base::time_point::min();  // until then it need not be asked for again
     base::time_point miss_until = base::time_point::min();   // until then the store need not be asked again
     std::string session;                                     // that claimed last through this proxy
@@ -191,6 +192,7 @@ class owner_table {
   void learn(stream& s, const std::optional<owner_record>& owner, cause why, moment at);
   void owner_learned(stream& s, const std::optional<owner_record>& before, cause why, moment at);
   void announce(stream& s, const assignment& to);
+  void recheck(stream& s, moment at);
   void copy_found(const stream_key& key, const std::string& origin_id, moment at);
   epoch elsewhere(const stream_key& key, const std::string& origin_id) const;
   bool may_hold(const std::string& origin_id) const;

@@ -116,6 +116,7 @@ void owner_table::learn(stream& s, const std::optional<owner_record>& owner, cau
 /// The stream has another owner, or the same one by a new claim.
 void owner_table::owner_learned(stream& s, const std::optional<owner_record>& before, cause why, moment at) {
   s.owner_since = at.now;
+  s.recheck_at = at.now + arrival_time;
   if (before) {
     out_.push_back(action::log{base::log_level::info,
                                "owner_changed",
@@ -137,6 +138,13 @@ void owner_table::announce(stream& s, const assignment& to) {
   if (!s.told || (s.told->origin_id == to.origin_id && s.told->epoch == to.epoch)) return;
   s.told = to;
   out_.push_back(action::owner_changed{*s.key, to});
+}
+
+/// By now the owner should have its publisher. If it has none, but somebody else has, players are to go there.
+void owner_table::recheck(stream& s, moment at) {
+  s.recheck_at = base::never;
+  if (!s.told) return;
+  if (const auto better = findable(s, at)) announce(s, *better);
 }
 
 /// A find is answered with it; who was answered otherwise before hears of it, too.

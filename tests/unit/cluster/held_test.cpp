@@ -250,6 +250,24 @@ TEST(held, relays_without_an_owner_are_told_when_there_is_one) {
   EXPECT_EQ(c.changes.back().to.epoch, a.epoch);
 }
 
+/// Another proxy's publisher came to a new owner and left at once, the one before goes on where he was.
+TEST(held, an_owner_who_stays_without_a_publisher_is_noticed_in_time) {
+  cluster_harness c;
+  c.beat(o1, {{name_a, {5, 1}, true}});
+  c.beat(o2, {});
+  c.find(1, key_a);
+  c.pass(900ms);
+  c.beat(o2, {{name_a, {6, 1}, true}}, false);
+  ASSERT_EQ(c.changes.size(), 1u);
+  c.beat(o2, {{name_a, {}, false}}, false);
+  c.beat(o1, {});
+  c.beat(o1, {{name_a, {5, 1}, true}}, false);  // it was not told yet
+  c.changes.clear();
+  c.pass(3s);
+  ASSERT_EQ(c.changes.size(), 1u);
+  EXPECT_EQ(c.changes[0].to.origin_id, o1.id());
+}
+
 /// A stream that is watched is remembered for as long as an origin holds it.
 TEST(held, a_change_is_told_long_after_the_find) {
   cluster_harness c;
