@@ -67,12 +67,8 @@ def test_players_who_come_in_the_gap(stage, stream):
     audit.assert_exact(list(live.viewers[0].seen), live.published(), whole=True)
 
 
-@pytest.mark.soak
 def test_publishers_who_come_in_the_gap(stage, stream):
-    """Second publishers are refused, however many race with the one whose origin is frozen.
-
-    A known defect (docs/failover.md, "What is missed"): in some runs one of them wins the race to the next origin.
-    """
+    """Second publishers are refused, however many race with the one whose origin is frozen."""
     live = stage.add(stream, viewers=1)
     stage.await_flowing(streams=[live])
     blow, resume_it = frozen(stage, stream)

@@ -48,7 +48,7 @@ bool owner_table::is_braked(const stream& s, const request& r, moment at) const 
 
 /// Another session publishes the stream, and its owner is lost: it goes first, or both would race to the next origin.
 bool owner_table::waits_for_another(const stream& s, const request& r) {
-  return !r.fail_over && (s.failing > 0 || (s.publishers > 0 && s.lost));
+  return !r.fail_over && s.session != r.session && (s.failing > 0 || (s.publishers > 0 && s.lost));
 }
 
 /// The store may have forgotten everything with this process, and an origin that has streams has not told which.
@@ -103,6 +103,7 @@ void owner_table::step_claim(stream& s, moment at) {
     answer(request_id, assignment_to(*origins_.find_living(s.owner->origin_id), s.owner));
     return;
   }
+  if (waits_for_another(s, r)) return park(s, request_id, at);
   if (++r.tries > claim_tries_max) {
     s.claims.pop_front();
     answer(request_id, base::fail("store_conflict", "proxies disagree on the owner of " + s.name));

@@ -148,7 +148,8 @@ class Stage:
         return {name: server_id for name, (_, server_id) in latest.items()}
 
     def owner(self, name):
-        return self.owners().get(name)
+        """The same of one stream that is published; the origin's log may be a moment behind."""
+        return poll(lambda: self.owners().get(name), what=f"an origin that says it has {name}")
 
     def at(self, server_id):
         """The streams of an origin."""
