@@ -147,6 +147,7 @@ void publish_relay::end_client(std::string_view code, std::string_view reason, s
   watch_.stop();
   retry_timer_.cancel();
   drop_move();
+  drop_claim();
   upstream_.reset();
   client_.session().send_status(stream_id_, "error", code, text);
   client_.close_after_flush(reason);

@@ -44,7 +44,7 @@ void publish_relay::stop() {
   watch_.stop();
   if (retry_timer_.armed() && !outage_ && !move_) replay();  // what is retained has not been shown to the new owner yet
   retry_timer_.cancel();
-  if (claiming_ != 0) shard_.control.cancel(claiming_);
+  drop_claim();
   drop_move();
   if (std::exchange(running_, false)) {
     if (const auto at = shard_.publishers.find(ask_.address.key); at != shard_.publishers.end() && at->second == this)
@@ -62,6 +62,12 @@ void publish_relay::stop() {
   finished();
 }
 
+/// What was granted and will not be used: others who want the stream need not wait for its time to be over.
+void publish_relay::drop_claim() {
+  claiming_ = 0;
+  if (claim_ != 0) shard_.control.cancel(std::exchange(claim_, 0));
+}
+
 void publish_relay::finished() {
   finish_timer_.cancel();
   shard_.release(this);
@@ -77,7 +83,7 @@ void publish_relay::claim() {
     request.fail_over = true;
     request.deadline = outage_->since + shard_.config.recover_wait;
   }
-  claiming_ =
+  claim_ = claiming_ =
       shard_.control.claim(shard_.loop, ask_.address.key, std::move(request),
                            [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> found) {
                              if (alive.expired()) return;
@@ -126,6 +132,7 @@ void publish_relay::on_started() {
   shard_.control.dial_ok(to_.origin_id);
   // At the same origin again, which was not given up, the publish counts already.
   if (!outage_ || outage_->claimed) shard_.control.publish_started(ask_.address.key, to_.epoch);
+  claim_ = 0;
   if (outage_) return recovered();
   running_ = true;
   shard_.publishers[ask_.address.key] = this;
@@ -212,6 +219,7 @@ void publish_relay::on_lost(bool started, std::string_view reason) {
 void publish_relay::refuse(std::string_view code, std::string_view reason, std::string_view text) {
   watch_.stop();
   upstream_.reset();
+  drop_claim();
   if (running_) {
     client_.session().send_status(stream_id_, "error", code, text);
   } else {

@@ -58,6 +58,7 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   void dial();
   void try_next();
   void claim_anew();
+  void drop_claim();
   void finished();
   void account(size_t bytes);
   void refuse(std::string_view code, std::string_view reason, std::string_view text);
@@ -105,6 +106,7 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   base::time_point closed_alive_at_ = base::time_point::min();  // when an origin that lives closed the publish
   size_t accounted_ = 0;                                        // bytes of hub_ that the budget knows of
   uint64_t evictions_ = 0;
+  uint64_t claim_ = 0;     // the last claim, answered or not, whose publish has not started; or 0
   uint64_t claiming_ = 0;  // the question under way, or 0
   uint64_t steps_ = 0;     // counts dials and losses: an answer to an earlier question is of no use
   unsigned stale_claims_ = 0;
