@@ -196,8 +196,8 @@ enum class probe_answer : uint8_t {
 /// One line of a stream's history, for `explain`.
 struct history_event {
   uint64_t wall_ms = 0;
-  /// Of this class: owner, published, lost, failed_over, moved, move_refused, ended. By note(): gap, dropped, replayed
-  /// …
+  /// Of this class: owner (with why it is another), published, move_refused, ended. By note(), of those who know what
+  /// it meant for the media: lost, failed_over, moved, gap …
   std::string what;
   std::string origin;  ///< id of the origin concerned, may be empty
   cluster::epoch epoch;

@@ -145,10 +145,6 @@ class owner_table {
     epoch refused;
     unsigned tries = 0;
   };
-  /// Of a change of owner, for the history (what) and the log (reason).
-  struct cause {
-    std::string_view what, reason;
-  };
   enum class op_kind : uint8_t { step, renew, drop, move, reassert };
   struct operation {
     stream_key key;
@@ -181,7 +177,7 @@ class owner_table {
   bool is_cold(const stream& s, const request& r, moment at) const;
   std::optional<std::string> place(const stream& s, const request& r, moment at) const;
   epoch next_epoch(const stream& s, moment at);
-  cause cause_of(const stream& s, const request& r) const;
+  std::string_view reason_of(const stream& s, const request& r) const;
 
   // Who owns, who holds, and what players were told (owner_table_held.cpp).
   void step_find(stream& s, moment at);
@@ -189,8 +185,8 @@ class owner_table {
   const holders::copy* held_elsewhere(const stream& s) const;
   bool is_unused(const stream& s, moment at) const;
   bool is_claimed_here(const stream& s) const;
-  void learn(stream& s, const std::optional<owner_record>& owner, cause why, moment at);
-  void owner_learned(stream& s, const std::optional<owner_record>& before, cause why, moment at);
+  void learn(stream& s, const std::optional<owner_record>& owner, std::string_view why, moment at);
+  void owner_learned(stream& s, const std::optional<owner_record>& before, std::string_view why, moment at);
   void announce(stream& s, const assignment& to);
   void recheck(stream& s, moment at);
   void copy_found(const stream_key& key, const std::string& origin_id, moment at);

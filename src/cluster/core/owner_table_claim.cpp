@@ -135,15 +135,14 @@ void owner_table::step_claim(stream& s, moment at) {
 }
 
 /// Why this claim changes the owner, for the log and the history.
-owner_table::cause owner_table::cause_of(const stream& s, const request& r) const {
-  if (!s.owner) return {"owner", "placed"};
+std::string_view owner_table::reason_of(const stream& s, const request& r) const {
+  if (!s.owner) return "placed";
   const origin* o = origins_.find(s.owner->origin_id);
-  const std::string_view what = r.fail_over ? "failed_over" : "owner";
-  if (o == nullptr || (!o->is_living() && o->lost_by == loss_reason::gone)) return {what, "gone"};
-  if (!o->is_living()) return {what, "silent"};
-  if (contains(r.exclude, o->id)) return {what, "unreachable"};
-  if (r.refused != epoch{}) return {what, "stale_epoch"};
-  return {what, origins_.is_draining(o->reg.server) ? "drained" : "replaced"};
+  if (o == nullptr || (!o->is_living() && o->lost_by == loss_reason::gone)) return "gone";
+  if (!o->is_living()) return "silent";
+  if (contains(r.exclude, o->id)) return "unreachable";
+  if (r.refused != epoch{}) return "stale_epoch";
+  return origins_.is_draining(o->reg.server) ? "drained" : "replaced";
 }
 
 void owner_table::step_done(stream& s, store_reply& reply, moment at) {
@@ -153,9 +152,7 @@ void owner_table::step_done(stream& s, store_reply& reply, moment at) {
   const bool is_ours = s.proposed && owner && owner->epoch == *s.proposed;
   const bool is_first = !s.owner;
   // For a claimant who has left, too: what it wrote is for the next in turn, or undone.
-  const cause why = !is_ours    ? cause{"owner", "store"}
-                    : for_claim ? cause_of(s, requests_.at(*s.op_claim))
-                                : cause{"owner", "placed"};
+  const std::string_view why = !is_ours ? "store" : for_claim ? reason_of(s, requests_.at(*s.op_claim)) : "placed";
   learn(s, owner, why, at);
   if (is_ours) s.unstarted = s.proposed;
   if (!for_claim) return;

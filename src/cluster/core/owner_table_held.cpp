@@ -81,7 +81,7 @@ bool owner_table::is_claimed_here(const stream& s) const {
   return s.publishers > 0 || s.failing > 0 || !s.pending.empty() || !s.claims.empty();
 }
 
-void owner_table::learn(stream& s, const std::optional<owner_record>& owner, cause why, moment at) {
+void owner_table::learn(stream& s, const std::optional<owner_record>& owner, std::string_view why, moment at) {
   if (!owner) {
     s.stored.reset();
     s.miss_until = ask_again_at(at);
@@ -114,7 +114,7 @@ void owner_table::learn(stream& s, const std::optional<owner_record>& owner, cau
 }
 
 /// The stream has another owner, or the same one by a new claim.
-void owner_table::owner_learned(stream& s, const std::optional<owner_record>& before, cause why, moment at) {
+void owner_table::owner_learned(stream& s, const std::optional<owner_record>& before, std::string_view why, moment at) {
   s.owner_since = at.now;
   s.recheck_at = at.now + arrival_time;
   if (before) {
@@ -124,11 +124,11 @@ void owner_table::owner_learned(stream& s, const std::optional<owner_record>& be
                                 {"origin", s.owner->origin_id},
                                 {"previous", before->origin_id},
                                 {"epoch", text_of(s.owner->epoch)},
-                                {"reason", why.reason}}});
+                                {"reason", why}}});
   }
   // A stream that was forgotten in between has the owner it had.
   if (before || !past_.ends_with(*s.key, s.owner->epoch))
-    remember(s, at, why.what, s.owner->origin_id, s.owner->epoch, why.reason);
+    remember(s, at, "owner", s.owner->origin_id, s.owner->epoch, why);
   if (s.publishers > 0 || s.failing > 0) held_.fence(*s.key, s.owner->origin_id, s.owner->epoch);
   if (const origin* o = origins_.find_living(s.owner->origin_id)) announce(s, assignment_to(*o, s.owner));
 }
@@ -212,7 +212,7 @@ void owner_table::copy_found(const stream_key& key, const std::string& origin_id
     record.origin_id = origin_id;
     record.epoch = here;
     record.started_ms = s.owner ? s.owner->started_ms : at.wall_ms;
-    learn(s, record, {"owner", "held"}, at);
+    learn(s, record, "held", at);
   } else if (s.told) {
     if (const auto better = findable(s, at)) announce(s, *better);
   }

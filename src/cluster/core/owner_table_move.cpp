@@ -168,7 +168,7 @@ void owner_table::move_replied(const operation& op, store_reply& reply, moment a
   } else {
     refuse_move(s, done.to.origin_id, "store_conflict", at);
     out_.push_back(action::reply_claim{done.request_id, base::fail("store_conflict", "another owner by now")});
-    if (owner && owner->epoch > s.owner->epoch) learn(s, owner, {"owner", "store"}, at);
+    if (owner && owner->epoch > s.owner->epoch) learn(s, owner, "store", at);
     advance(s, at);
   }
   begin_moves(at);
@@ -185,7 +185,7 @@ void owner_table::moved(stream& s, const owner_record& to, moment at) {
   s.moved_at = at.now;
   s.lost = origins_.find_living(to.origin_id) == nullptr;
   place_on(s, to.origin_id, at);
-  owner_learned(s, before, {"moved", "drain"}, at);
+  owner_learned(s, before, "drain", at);
   plan_move(s);  // that one may be drained by now, too
 }
 

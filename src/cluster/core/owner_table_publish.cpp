@@ -88,8 +88,8 @@ void owner_table::origin_departed(const departure& who, moment at) {
   for (auto& [key, s] : streams_) {
     if (s.publishers == 0 || s.lost || s.owner->origin_id != who.id) continue;
     s.lost = true;
-    if (!s.committing) end_move(s);  // what the new owner has accepted may still be written
-    remember(s, at, "lost", who.id, s.owner->epoch, who.reason == loss_reason::gone ? "gone" : "silent");
+    // What the new owner has accepted may still be written.
+    if (!s.committing) end_move(s);
     settle(s, at);  // keeps it: it is published
   }
   begin_moves(at);
@@ -125,7 +125,7 @@ void owner_table::renewed(const stream_key& key, const epoch& of, store_reply& r
   out_.push_back(action::log{base::log_level::warn,
                              "stream_lost",
                              {{"stream", s.name}, {"origin", s.owner->origin_id}, {"by", other.origin_id}}});
-  learn(s, other, {"owner", "store"}, at);
+  learn(s, other, "store", at);
   advance(s, at);
 }
 
@@ -153,7 +153,7 @@ void owner_table::reasserted(const operation& op, store_reply& reply, moment at)
   if (found == streams_.end() || !found->second.owner || found->second.owner->epoch != op.of) return;
   stream& s = found->second;
   if (!reply.owner || !*reply.owner || (*reply.owner)->epoch <= op.of) return;  // the next renewal tries again
-  learn(s, **reply.owner, {"owner", (*reply.owner)->epoch == op.proposed ? "reasserted" : "store"}, at);
+  learn(s, **reply.owner, (*reply.owner)->epoch == op.proposed ? "reasserted" : "store", at);
   advance(s, at);
 }
 

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "servers/rtmp/capabilities.hpp"
 #include "unit/relay/support.hpp"
 
@@ -277,6 +279,11 @@ TEST_P(losing, nobody_notices_that_an_origin_dies) {
   EXPECT_EQ(second.published(), 1u);
   EXPECT_EQ(log.of("failed_over").size(), 1u);
   EXPECT_TRUE(log.of("viewers_gap").empty());
+  // `sluice explain` tells each thing once, whoever knows it.
+  std::map<std::string, int> happened;
+  for (const auto& e : control().explain({"__defaultVhost__", "live", name})) ++happened[e.what];
+  EXPECT_EQ(happened, (std::map<std::string, int>{
+                          {"owner", 2}, {"published", 2}, {"lost", 1}, {"ended", 1}, {"failed_over", 1}}));
 }
 
 TEST_P(losing, nobody_notices_that_two_origins_die_one_after_the_other) {
