@@ -4,9 +4,8 @@
 
 namespace sluice::cluster {
 
-std::vector<stream_key> holders::update(const std::string& origin_id, const std::vector<held_stream>& streams,
-                                        bool whole) {
-  std::vector<stream_key> told;
+holders::news holders::update(const std::string& origin_id, const std::vector<held_stream>& streams, bool whole) {
+  news told;
   origin_list& list = origins_[origin_id];
   ++list.round;
   if (whole) list.whole = true;
@@ -14,7 +13,7 @@ std::vector<stream_key> holders::update(const std::string& origin_id, const std:
     auto key = parse_key(held.name);
     if (!key) continue;  // not reached: the registration was checked
     if (!held.published) {
-      remove(list, origin_id, *key);
+      if (remove(list, origin_id, *key)) told.ended.push_back(std::move(*key));
       continue;
     }
     copy* known = find(origin_id, *key);
@@ -32,14 +31,14 @@ std::vector<stream_key> holders::update(const std::string& origin_id, const std:
       known->fenced_by = {};
       set_fenced(list, *key, false);
     }
-    told.push_back(std::move(*key));
+    told.held.push_back(std::move(*key));
   }
   if (!whole) return told;
-  std::vector<stream_key> gone;
+  const size_t known_before = told.ended.size();
   for (const auto& [key, fenced] : list.streams) {
-    if (find(origin_id, key)->round != list.round) gone.push_back(key);
+    if (find(origin_id, key)->round != list.round) told.ended.push_back(key);
   }
-  for (const stream_key& key : gone) remove(list, origin_id, key);
+  for (size_t i = known_before; i < told.ended.size(); ++i) remove(list, origin_id, told.ended[i]);
   return told;
 }
 
@@ -99,15 +98,16 @@ std::vector<std::pair<std::string, epoch>> holders::fenced(const std::string& or
   return out;
 }
 
-void holders::remove(origin_list& list, const std::string& origin_id, const stream_key& key) {
+bool holders::remove(origin_list& list, const std::string& origin_id, const stream_key& key) {
   const auto listed = list.streams.find(key);
-  if (listed == list.streams.end()) return;
+  if (listed == list.streams.end()) return false;
   if (listed->second) --list.fenced;
   const auto at = copies_.find(key);
   std::erase_if(at->second, [&](const copy& held) { return held.origin_id == origin_id; });
   if (at->second.empty()) copies_.erase(at);
   list.streams.erase(listed);
   --size_;
+  return true;
 }
 
 void holders::set_fenced(origin_list& list, const stream_key& key, bool on) {

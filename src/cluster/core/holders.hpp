@@ -25,8 +25,13 @@ class holders {
     uint64_t round = 0;        ///< of the heartbeat that told last
   };
 
-  /// Takes a heartbeat's list. Returns the streams that it says have a publisher.
-  std::vector<stream_key> update(const std::string& origin_id, const std::vector<held_stream>& streams, bool whole);
+  struct news {
+    std::vector<stream_key> held;   ///< it says that they have a publisher there
+    std::vector<stream_key> ended;  ///< they had one
+  };
+
+  /// Takes a heartbeat's list.
+  news update(const std::string& origin_id, const std::vector<held_stream>& streams, bool whole);
   /// The origin is dead, void or expired: what it holds is unknown.
   void drop(const std::string& origin_id);
   /// It has told all that it holds.
@@ -54,7 +59,8 @@ class holders {
     size_t fenced = 0;
     bool whole = false;
   };
-  void remove(origin_list& list, const std::string& origin_id, const stream_key& key);
+  /// False: it was not there.
+  bool remove(origin_list& list, const std::string& origin_id, const stream_key& key);
   void set_fenced(origin_list& list, const stream_key& key, bool on);
   copy* find(const std::string& origin_id, const stream_key& key);
 

@@ -192,6 +192,7 @@ class owner_table {
   void copy_found(const stream_key& key, const std::string& origin_id, moment at);
   epoch elsewhere(const stream_key& key, const std::string& origin_id) const;
   bool may_hold(const std::string& origin_id) const;
+  void copy_ended(const stream_key& key, moment at);
   void tell(stream& s, const assignment& to, moment at);
 
   // What is published here (owner_table_publish.cpp).

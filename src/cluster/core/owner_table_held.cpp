@@ -157,7 +157,9 @@ void owner_table::tell(stream& s, const assignment& to, moment at) {
 registration_reply owner_table::heartbeat(const std::string& origin_id, const std::vector<held_stream>& streams,
                                           bool whole, moment at) {
   for (const held_stream& held : streams) highest_seen_ = std::max(highest_seen_, held.epoch.counter);
-  for (const stream_key& key : held_.update(origin_id, streams, whole)) copy_found(key, origin_id, at);
+  const holders::news told = held_.update(origin_id, streams, whole);
+  for (const stream_key& key : told.held) copy_found(key, origin_id, at);
+  for (const stream_key& key : told.ended) copy_ended(key, at);
   if (whole && at.now < cold_until_) origins_confirmed(at);
   registration_reply reply;
   reply.fenced = held_.fenced(origin_id);
@@ -217,6 +219,17 @@ void owner_table::copy_found(const stream_key& key, const std::string& origin_id
     if (const auto better = findable(s, at)) announce(s, *better);
   }
   advance(s, at);
+}
+
+/// An origin has no publisher for the stream any more. Those who watch it there wait for the next one, who may come
+/// anywhere, or is there already.
+void owner_table::copy_ended(const stream_key& key, moment at) {
+  const auto found = streams_.find(key);
+  if (found == streams_.end() || !found->second.told) return;
+  stream& s = found->second;
+  s.told_until = std::max(s.told_until, at.now + config_.stream_ttl);
+  if (const auto better = findable(s, at)) announce(s, *better);
+  settle(s, at);
 }
 
 /// Whether what it says to hold counts.

@@ -73,16 +73,19 @@ void owner_table::stop_publishing(stream& s) {
 }
 
 void owner_table::origin_departed(const departure& who, moment at) {
+  const std::vector<stream_key> ended = held_.keys(who.id);
   held_.drop(who.id);
-  // What the brake on moves held back may go on: this is certain.
-  if (who.reason == loss_reason::gone) {
-    std::vector<stream*> held_back;
-    for (const auto& [serial, s] : waiting_)
-      if (!s->parked.empty() && s->published_on == who.id) held_back.push_back(s);
-    for (stream* s : held_back) {
-      unpark(*s);
-      advance(*s, at);
-    }
+  for (const stream_key& key : ended) copy_ended(key, at);
+  // What waited for this one may go on: the brake on moves does not hold back what is certain, and an owner that is
+  // dead has nothing to be waited for.
+  std::vector<stream*> held_back;
+  for (const auto& [serial, s] : waiting_) {
+    const bool is_certain = who.reason == loss_reason::gone && s->published_on == who.id;
+    if (!s->parked.empty() && (is_certain || (s->owner && s->owner->origin_id == who.id))) held_back.push_back(s);
+  }
+  for (stream* s : held_back) {
+    unpark(*s);
+    advance(*s, at);
   }
   if (!who.was_living) return;
   for (auto& [key, s] : streams_) {

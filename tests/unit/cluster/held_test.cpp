@@ -216,6 +216,46 @@ TEST(held, a_cold_store_asks_the_origins_first) {
   }
 }
 
+/// Two publish directly, so neither is the other's better. Who is watched leaves.
+TEST(held, who_watches_a_publisher_that_leaves_is_sent_to_the_other) {
+  for (const bool dies : {true, false}) {
+    cluster_harness c;
+    c.beat(o1, {{name_a, {}, true}});
+    c.beat(o2, {{name_a, {}, true}});
+    c.find(1, key_a);
+    const auto& left = c.finds.at(1)->origin_id == o1.id() ? o1 : o2;
+    const auto& other = c.finds.at(1)->origin_id == o1.id() ? o2 : o1;
+    if (dies) {
+      c.kill(left.id());
+    } else {
+      c.beat(left, {{name_a, {}, false}}, false);
+    }
+    ASSERT_EQ(c.changes.size(), 1u);
+    EXPECT_EQ(c.changes[0].to.origin_id, other.id());
+  }
+}
+
+/// Its time is over just when nobody publishes it; those who watch it wait for the next publisher all the same.
+TEST(held, what_is_watched_is_remembered_between_two_publishers) {
+  for (const bool dies : {true, false}) {
+    cluster_harness c;
+    c.beat(o1, {{name_a, {}, true}});
+    c.beat(o2, {});
+    c.find(1, key_a);
+    c.pass(59s);
+    if (dies) {
+      c.kill(o1.id());
+    } else {
+      c.beat(o1, {}, true);
+    }
+    c.pass(20s);
+    EXPECT_TRUE(c.changes.empty());
+    c.beat(o2, {{name_a, {}, true}}, false);
+    ASSERT_EQ(c.changes.size(), 1u);
+    EXPECT_EQ(c.changes[0].to.origin_id, o2.id());
+  }
+}
+
 /// One player was sent to a holder while the owner was out of sight; the next one is sent to the owner.
 TEST(held, who_was_sent_elsewhere_before_is_told_of_what_others_are_told) {
   cluster_harness c;
