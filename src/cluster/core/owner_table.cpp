@@ -95,7 +95,7 @@ void owner_table::claim(uint64_t request_id, const stream_key& key, claim_reques
   r.fail_over = wanted.fail_over;
   r.refused = wanted.refused;
   highest_seen_ = std::max(highest_seen_, r.refused.counter);
-  r.cold_until = std::min(cold_until_, at.now + config_.claim_wait / 2);
+  r.patient_until = at.now + config_.claim_wait / 2;
   if (r.fail_over) ++s->failing;
   drop_proven(r.exclude);
   const auto first_deadline = supersede(*s, r.session);

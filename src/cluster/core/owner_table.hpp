@@ -139,7 +139,7 @@ class owner_table {
     bool is_claim = false;
     bool fail_over = false;
     base::time_point deadline;
-    base::time_point cold_until;  // a claim in a cold store waits until then for who holds the stream
+    base::time_point patient_until;  // a claim waits until then for who holds the stream, or owns it, to be heard of
     std::string session;
     std::vector<std::string> exclude;
     epoch refused;
@@ -175,6 +175,8 @@ class owner_table {
   bool is_braked(const stream& s, const request& r, moment at) const;
   bool may_renew_epoch(const stream& s, const request& r) const;
   bool is_cold(const stream& s, const request& r, moment at) const;
+  bool is_unheard(const stream& s, const request& r, moment at) const;
+  bool is_excused(const stream& s, const request& r, moment at) const;
   std::optional<std::string> place(const stream& s, const request& r, moment at) const;
   epoch next_epoch(const stream& s, moment at);
   std::string_view reason_of(const stream& s, const request& r) const;
@@ -190,9 +192,9 @@ class owner_table {
   void announce(stream& s, const assignment& to);
   void recheck(stream& s, moment at);
   void copy_found(const stream_key& key, const std::string& origin_id, moment at);
+  void copy_ended(const stream_key& key, moment at);
   epoch elsewhere(const stream_key& key, const std::string& origin_id) const;
   bool may_hold(const std::string& origin_id) const;
-  void copy_ended(const stream_key& key, moment at);
   void tell(stream& s, const assignment& to, moment at);
 
   // What is published here (owner_table_publish.cpp).

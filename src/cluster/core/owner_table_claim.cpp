@@ -53,12 +53,24 @@ bool owner_table::waits_for_another(const stream& s, const request& r) {
 
 /// The store may have forgotten everything with this process, and an origin that has streams has not told which.
 bool owner_table::is_cold(const stream& s, const request& r, moment at) const {
-  if (at.now >= r.cold_until || s.owner) return false;
+  if (at.now >= std::min(cold_until_, r.patient_until) || s.owner) return false;
   const auto& all = origins_.all();
   return std::any_of(all.begin(), all.end(), [&](const auto& other) {
     const origin& o = other.second;
     return o.is_living() && o.reg.sluice && o.reg.sluice->load.streams > 0 && !held_.has_whole(o.id);
   });
+}
+
+/// The record names an origin that this proxy has never heard of: it, or this proxy, may have just started.
+bool owner_table::is_unheard(const stream& s, const request& r, moment at) const {
+  return at.now < r.patient_until && s.owner && origins_.is_unheard(s.owner->origin_id);
+}
+
+/// The claimant could not reach the owner, but so many are silent that the fault is taken for ours: nobody leaves an
+/// owner that may have the stream. (One that was claimed here and never published with has nothing to lose.)
+bool owner_table::is_excused(const stream& s, const request& r, moment at) const {
+  return s.owner && !s.unstarted && contains(r.exclude, s.owner->origin_id) &&
+         origins_.is_excused(s.owner->origin_id, at.now);
 }
 
 /// The owner lives, and only its epoch is over.
@@ -71,7 +83,7 @@ bool owner_table::may_renew_epoch(const stream& s, const request& r) const {
 /// The origin for a new owner, if the claim need not wait: the one that has a publisher for the stream, who may be this
 /// one's ghost, or the one that placement picks.
 std::optional<std::string> owner_table::place(const stream& s, const request& r, moment at) const {
-  if (is_cold(s, r, at) || is_braked(s, r, at)) return std::nullopt;
+  if (is_cold(s, r, at) || is_unheard(s, r, at) || is_braked(s, r, at) || is_excused(s, r, at)) return std::nullopt;
   // The store need not know what the origin itself has told.
   if (may_keep(s, r, at) && held_.holds(s.owner->origin_id, *s.key)) return s.owner->origin_id;
   if (may_renew_epoch(s, r)) return s.owner->origin_id;
@@ -206,7 +218,8 @@ void owner_table::park(stream& s, uint64_t request_id, moment at) {
   }
   s.parked.emplace(r.deadline, request_id);
   if (waits_for_another(s, r)) s.unpark_at = std::min(s.unpark_at, at.now + other_first_interval);
-  if (is_cold(s, r, at)) s.unpark_at = std::min(s.unpark_at, r.cold_until);
+  if (is_cold(s, r, at)) s.unpark_at = std::min({s.unpark_at, cold_until_, r.patient_until});
+  if (is_unheard(s, r, at)) s.unpark_at = std::min(s.unpark_at, r.patient_until);
   if (is_braked(s, r, at)) s.unpark_at = std::min(s.unpark_at, s.moved_at + config_.move_interval);
 }
 

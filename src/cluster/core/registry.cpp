@@ -193,6 +193,12 @@ const origin* registry::find_living(const std::string& id) const {
   return o != nullptr && o->is_living() ? o : nullptr;
 }
 
+bool registry::is_unheard(const std::string& id) const {
+  if (origins_.contains(id) || voided_.contains(id)) return false;
+  return std::none_of(origins_.begin(), origins_.end(),
+                      [&](const auto& other) { return id.starts_with(other.second.reg.server + "-"); });
+}
+
 std::vector<candidate> registry::candidates(base::time_point now, bool only_alive) const {
   std::array<std::vector<candidate>, 3> tiers;
   for (const auto& [id, o] : origins_) {

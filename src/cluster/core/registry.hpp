@@ -132,6 +132,10 @@ class registry {
   /// The origin unless it is dead, or was and has not answered since: what may own a stream.
   const origin* find_living(const std::string& id) const;
   const std::map<std::string, origin>& all() const { return origins_; }
+  /// It may yet register: it never did, and neither is it void nor is another incarnation of its server here.
+  bool is_unheard(const std::string& id) const;
+  /// It is silent, and so are so many that its silence, and what sessions saw of it, is taken for our own fault.
+  bool is_excused(const std::string& id, base::time_point now) const;
   /// Those that may take a new stream now: alive; if there are none, those with an open circuit breaker; if there are
   /// none of these either, the suspect ones. Never those that are drained. Views into the registry, valid until it
   /// changes.
@@ -153,7 +157,8 @@ class registry {
   std::vector<departure> take_departures() { return std::exchange(departures_, {}); }
   /// Those that were dead and live again.
   std::vector<std::string> take_returned() { return std::exchange(returned_, {}); }
-  /// Whether an origin was added, is alive again, proven to be gone or has room again since the last call.
+  /// Whether an origin was added, is alive again, proven to be gone or has room again, or a mass silence has ended,
+  /// since the last call.
   bool take_confirmed() { return std::exchange(confirmed_, false); }
   /// True once after anything that a snapshot shows has changed.
   bool take_changed() { return std::exchange(changed_, false); }

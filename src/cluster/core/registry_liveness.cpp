@@ -77,6 +77,12 @@ base::time_point registry::dies_at(base::time_point silent_since) const {
   return std::max(silent_since, mass_until_) + config_.dead_after;
 }
 
+bool registry::is_excused(const std::string& id, base::time_point now) const {
+  const origin* o = find_living(id);
+  if (o == nullptr || o->fell_at == base::never) return false;
+  return mass_silence_ || now < mass_until_ + config_.dead_after || is_mass_silence(now);
+}
+
 /// Of the origins that lived when the window began, half or more are silent, or died of it within the window.
 bool registry::is_mass_silence(base::time_point now) const {
   const base::time_point begin = now - config_.mass_silence_window;
@@ -172,6 +178,7 @@ void registry::on_timeout(base::time_point now) {
     changed_ = true;
     if (!mass) {
       mass_until_ = now;
+      confirmed_ = true;
       std::erase_if(dying, [&](const std::string& id) { return judge_silence(origins_.at(id), now); });
     }
     out_.push_back(action::log{mass ? base::log_level::warn : base::log_level::info,

@@ -247,6 +247,53 @@ TEST_F(failover, in_a_mass_silence_owners_are_kept) {
   EXPECT_EQ(c.granted(key_b).epoch, b.epoch);
 }
 
+/// Half are silent: what a session could not reach is no reason to move either.
+TEST_F(failover, in_a_mass_silence_nobody_leaves_an_owner_that_failed_him) {
+  for (const bool answers : {true, false}) {
+    three_origins t;
+    cluster_harness& h = t.c;
+    const auto& other = t.all_[0].id() == t.a_.origin_id ? t.all_[1] : t.all_[0];
+    h.freeze(t.a_.origin_id);
+    h.freeze(other.id());
+    h.pass(5s);
+    ASSERT_TRUE(h->snapshot().mass_silence);
+    h->dial_failed(t.a_.origin_id, h.now());
+    h.drain();
+    h.fail_over(1, key_a, t.a_.epoch, 30s, {t.a_.origin_id});
+    h.claim(2, key_a, "another", {t.a_.origin_id});
+    h.pass(2s);
+    EXPECT_EQ(h.claim_error(1), "unanswered");
+    EXPECT_EQ(h.claim_error(2), "unanswered");
+    h.frozen.erase(answers ? t.a_.origin_id : other.id());
+    h.pass(1500ms);
+    if (answers) {
+      ASSERT_EQ(h.claim_error(1), "granted");
+      EXPECT_EQ(h.claims.at(1)->epoch, t.a_.epoch);
+      continue;
+    }
+    // The silence is over, and this one has the time of any to answer.
+    EXPECT_FALSE(h->snapshot().mass_silence);
+    EXPECT_EQ(h.claim_error(1), "unanswered");
+    h.pass(1500ms);
+    EXPECT_EQ(h.health(t.a_.origin_id), origin_health::dead);
+    ASSERT_EQ(h.claim_error(1), "granted");
+    EXPECT_NE(h.claims.at(1)->origin_id, t.a_.origin_id);
+  }
+}
+
+/// What was only claimed has nothing to lose by going on.
+TEST_F(failover, in_a_mass_silence_a_new_stream_finds_an_origin_that_answers) {
+  const assignment b = c.granted(key_b);
+  const auto& other = all_[0].id() == b.origin_id ? all_[1] : all_[0];
+  c.freeze(b.origin_id);
+  c.freeze(other.id());
+  c.pass(5s);
+  ASSERT_TRUE(c->snapshot().mass_silence);
+  const std::string third = c.granted(key_b, "s", {b.origin_id}).origin_id;
+  EXPECT_NE(third, b.origin_id);
+  EXPECT_NE(third, other.id());
+}
+
 TEST_F(failover, an_origin_that_comes_while_the_store_is_asked_is_not_missed) {
   cluster_harness one;
   one.add(sluice_at("o1", 1001, "old"));

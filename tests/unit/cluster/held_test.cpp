@@ -216,6 +216,34 @@ TEST(held, a_cold_store_asks_the_origins_first) {
   }
 }
 
+/// This proxy, or the origin, has just started: the record of a shared store is right, and its origin not registered.
+TEST(held, a_record_of_an_origin_never_heard_of_is_not_replaced_at_once) {
+  for (const bool comes : {true, false}) {
+    cluster_harness c;
+    c.add(o1);
+    c.pass(10s);
+    c.write(key_a, {o2.id(), {5, 5}, "proxy-2", 0});
+    c.claim(1, key_a);
+    c.find(2, key_a);
+    c.pass(1400ms);
+    EXPECT_EQ(c.claim_error(1), "unanswered");
+    EXPECT_EQ(c.find_error(2), "unanswered");
+    if (comes) c.add(o2);
+    c.pass(100ms);  // half of claim_wait
+    ASSERT_EQ(c.claim_error(1), "granted");
+    EXPECT_EQ(c.claims.at(1)->origin_id, comes ? o2.id() : o1.id());
+    EXPECT_EQ(c.claims.at(1)->epoch == (epoch{5, 5}), comes);
+    EXPECT_EQ(c.finds.at(2)->epoch, c.claims.at(1)->epoch);
+  }
+}
+
+TEST(held, a_record_of_an_incarnation_before_is_replaced_at_once) {
+  cluster_harness c;
+  c.add(sluice_at("o2", 1002, "new"));
+  c.write(key_a, {o2.id(), {5, 5}, "proxy-2", 0});
+  EXPECT_EQ(c.granted(key_a).origin_id, "o2-new-1");
+}
+
 /// Two publish directly, so neither is the other's better. Who is watched leaves.
 TEST(held, who_watches_a_publisher_that_leaves_is_sent_to_the_other) {
   for (const bool dies : {true, false}) {
