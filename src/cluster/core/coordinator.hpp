@@ -262,7 +262,9 @@ class coordinator {
   /// A publisher wants to start (or to go on elsewhere). Answered with the owner there is while its origin lives, else
   /// a new owner is placed and claimed. Excluded origins stay so until they have answered since. When a session claims
   /// the stream again with `exclude`, its wait counts from its first claim (if request.deadline is never). A grant that
-  /// publish_started() does not follow within unstarted_ttl is undone.
+  /// publish_started() does not follow within unstarted_ttl is undone. A claim waits, within its time: for the origin
+  /// of a record that was never heard of, up to half of claim_wait; for an excluded owner that is silent in a mass
+  /// silence and may have the stream, until it answers (and is kept), is dead, or the silence is over for dead_after.
   /// With `fail_over`, publish_ended() of the old epoch comes first. Then the owner is kept if it lives and is not
   /// excluded (also if it is drained and no other origin is there); if it is proven gone it is replaced at once; if it
   /// is merely silent, or excluded, and the stream has moved within move_interval, the claim waits until that is over,
