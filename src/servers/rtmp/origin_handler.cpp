@@ -77,6 +77,10 @@ class origin_handler final : public client_handler, live_publisher, live_player 
     stream_->hub.append(std::move(msg), last_message_);
   }
 
+  void on_batch_end() override {
+    if (stream_ && publishing_) streams_.on_growth(*stream_);
+  }
+
   void on_stream_closed(uint32_t stream_id) override {
     if (!stream_ || stream_id != stream_id_) return;
     client_.session_ended("stream_closed");
