@@ -16,6 +16,17 @@ constexpr base::duration keyframe_patience = std::chrono::seconds(10);
 // What a frame holds in memory: its bytes, its place in the log, and its block's overhead.
 size_t cost(const frame& f) { return f.wire.size() + sizeof(frame) + 64; }
 
+void put_header(header_set& set, const frame& f) {
+  const auto same =
+      std::find_if(set.begin(), set.end(), [&](const frame& h) { return h.header_slot == f.header_slot; });
+  if (same != set.end()) {
+    *same = f;
+  } else if (set.size() < headers_max) {
+    // Metadata first: players read codec hints from it before any sequence header.
+    set.insert(f.type == rtmp::data_amf0 || f.type == rtmp::data_amf3 ? set.begin() : set.end(), f);
+  }
+}
+
 uint32_t to_ms(base::duration d) {
   return static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(d).count());
 }
@@ -102,15 +113,19 @@ void hub::push(frame f) {
 
 void hub::note_header(const frame& f) {
   auto next = std::make_shared<header_set>(*headers_);
-  const auto same =
-      std::find_if(next->begin(), next->end(), [&](const frame& h) { return h.header_slot == f.header_slot; });
-  if (same != next->end()) {
-    *same = f;
-  } else if (next->size() < headers_max) {
-    // Metadata first: players read codec hints from it before any sequence header.
-    next->insert(f.type == rtmp::data_amf0 || f.type == rtmp::data_amf3 ? next->begin() : next->end(), f);
-  }
+  put_header(*next, f);
   headers_ = std::move(next);
+}
+
+std::shared_ptr<const header_set> hub::headers_at(uint64_t number) const {
+  size_t j = joins_.size();
+  while (j > 0 && joins_[j - 1].number > number) --j;
+  // Without a join point before it, the log tells only if it has not given up its beginning.
+  if (j == 0 && first_ > 0) return headers_;
+  auto set = j > 0 ? std::make_shared<header_set>(*joins_[j - 1].headers) : std::make_shared<header_set>();
+  for (uint64_t n = j > 0 ? joins_[j - 1].number : first_; n < std::min(number, end()); ++n)
+    if (at(n).header) put_header(*set, at(n));
+  return set;
 }
 
 void hub::note_join(const frame& f, uint64_t number) {

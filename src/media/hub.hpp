@@ -115,6 +115,8 @@ class hub {
   /// The oldest join point at or behind `number`, or nullptr.
   const join_point* join_at_or_after(uint64_t number) const;
   const std::shared_ptr<const header_set>& headers() const { return headers_; }
+  /// Those in force before frame `number`, as far as the log tells; else the newest.
+  std::shared_ptr<const header_set> headers_at(uint64_t number) const;
   size_t readers() const { return readers_.size(); }
 
   /// Where message `number` of `source` is, or will be, in the log; if the log does not hold it any more, begin() - 1

@@ -56,6 +56,13 @@ void reader::set_numbered() {
   due_timestamp_ = hub_.at(cursor_).timestamp;
 }
 
+void reader::go_on_at(uint64_t number) {
+  if (number < hub_.begin() || number > hub_.end() || hub_.begin() == hub_.end()) return;
+  cursor_ = number;
+  due_headers_ = hub_.headers_at(number);
+  due_timestamp_ = hub_.at(std::min(number, hub_.end() - 1)).timestamp;
+}
+
 bool reader::joined() {
   if (!waiting_) return true;
   if (resume_ && !resumed()) return false;

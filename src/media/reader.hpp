@@ -44,6 +44,10 @@ class reader {
   /// The receiver is the other end of a numbered link: it is sent marks, and one that starts at the oldest frame gets
   /// it whether or not it is a keyframe. Before the first prepare().
   void set_numbered();
+  /// For one that starts at the oldest frame, before the first prepare(): its receiver has had everything below that
+  /// frame, and gets the headers in force, then what follows, whether or not it begins with a keyframe. If the log has
+  /// given that frame up, it starts at the oldest as any other.
+  void go_on_at(uint64_t number);
   /// Up to below that frame of the log only.
   void stop_at(uint64_t number) { end_ = number; }
   /// Before the first prepare(), for a reader that starts at a keyframe: it had everything of `source` below `next`

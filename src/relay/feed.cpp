@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "relay/backoff.hpp"
 #include "servers/rtmp/capabilities.hpp"
 
 namespace sluice::relay {
@@ -9,10 +10,13 @@ namespace {
 
 // What the kernel holds for a viewer who does not read, on the origin's side.
 constexpr int one_viewer_receive_bytes = 64 * 1024;
-constexpr base::duration retry_delay = std::chrono::milliseconds(20);
+constexpr base::duration retry_first = std::chrono::milliseconds(20);
+constexpr base::duration retry_last = std::chrono::seconds(1);
 constexpr base::duration busy_delay = std::chrono::milliseconds(250);
 // An origin that ends a running pull twice within this time means it.
 constexpr base::duration second_loss = std::chrono::seconds(10);
+// A link that has lasted so long held: what comes then is a loss of its own.
+constexpr base::duration held_after = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -86,6 +90,7 @@ void pull_feed::pause_source(bool on) {
 void pull_feed::dial() {
   ++steps_;
   marked_ = false;
+  linked_at_ = base::never;
   watch_.start(to_.origin_id);
   upstream_ = std::make_unique<upstream>(shard_.loop, shard_.config.upstream, shard_.upstream_cells, to_.rtmp,
                                          shard_.control.line_of(to_.origin_id),
@@ -112,10 +117,14 @@ void pull_feed::resolve() {
 
 void pull_feed::on_started() {
   give_up_at_ = base::never;
+  linked_at_ = shard_.loop.now();
   shard_.control.dial_ok(to_.origin_id);
   shard_.log.info("pull_start",
                   {{"session", session_}, {"proto", "rtmp"}, {"stream", key_.str()}, {"origin", to_.origin_id}});
-  if (upstream_->numbered()) {
+  // From what is told by numbers to what is told by content, or back, nothing can be joined.
+  const bool was_numbered = std::exchange(numbered_, upstream_->numbered());
+  if (fed_ && numbered_ != was_numbered) note_gap(0);
+  if (numbered_) {
     splicer_.reset();  // its marks say where to go on
   } else if (splicer_ && played_) {
     splicer_->begin(shard_.loop.now());
@@ -156,15 +165,21 @@ void pull_feed::note_gap(uint64_t messages) {
 }
 
 void pull_feed::on_refused(const rtmp::client_status& status) {
-  if (status.code != servers::shutdown_code) return give_up(status.code, status.description);
-  shard_.control.dial_failed(to_.origin_id);
-  retry("shutdown", retry_delay);
+  if (status.code == servers::shutdown_code) {
+    shard_.control.dial_failed(to_.origin_id);
+    return retry("shutdown");
+  }
+  // The owner is to be asked for anew; or there was no room, which may be for this moment only.
+  if (status.code == servers::play_stale_code) return retry("fenced");
+  const bool full = status.code == servers::play_at_capacity_code || status.code == servers::full_code;
+  if (full && played_) return retry("at_capacity", busy_delay);
+  give_up(full ? "NetStream.Play.Failed" : std::string_view(status.code), status.description);
 }
 
 void pull_feed::on_undialled(const base::error& e) {
   if (e.reason == "no_descriptors") return give_up("NetStream.Play.Failed", e.text);
   shard_.control.dial_failed(to_.origin_id);
-  retry(e.reason, retry_delay);
+  retry(e.reason);
 }
 
 void pull_feed::drop_upstream() {
@@ -189,21 +204,23 @@ void pull_feed::on_lost(bool was_started, std::string_view reason) {
 }
 
 void pull_feed::on_verdict(cluster::origin_verdict verdict, bool was_started, std::string_view reason) {
-  if (verdict != cluster::origin_verdict::alive) return retry(reason, retry_delay);
+  if (verdict != cluster::origin_verdict::alive) return retry(reason);
+  // One of ours says why it ends a stream: here only the connection has broken.
+  if (was_started && to_.is_sluice) return retry(reason);
   const auto now = shard_.loop.now();
   const bool again = std::exchange(lost_alive_at_, now) + second_loss > now && lost_alive_origin_ == to_.origin_id;
   lost_alive_origin_ = to_.origin_id;
   // In a storm a server may be full, or too slow, for a moment: its viewers wait, unless it was one that refuses so.
   if (!was_started && played_ && (to_.is_sluice || !is_close(reason))) return retry(reason, busy_delay);
   // SRS says Play.Start before it checks: who was sent nothing was refused.
-  if (!was_started || again || (!fed_ && !to_.is_sluice))
+  if (!was_started || again || !fed_)
     return give_up("NetStream.Play.Failed", "The origin server closed the connection.");
-  retry(reason, retry_delay);
+  retry(reason);
 }
 
 void pull_feed::on_origin_lost(cluster::loss_reason reason) {
   if (ended()) return;
-  retry(reason == cluster::loss_reason::silent ? "origin_silent" : "origin_gone", retry_delay);
+  retry(reason == cluster::loss_reason::silent ? "origin_silent" : "origin_gone");
 }
 
 void pull_feed::on_owner_changed(const cluster::assignment& to) {
@@ -216,13 +233,14 @@ void pull_feed::on_owner_changed(const cluster::assignment& to) {
   dial_in_turn();
 }
 
-void pull_feed::retry(std::string_view reason, base::duration delay) {
+void pull_feed::retry(std::string_view reason, base::duration at_least) {
   drop_upstream();
   shard_.log.warn("pull_lost",
                   {{"session", session_}, {"stream", key_.str()}, {"origin", to_.origin_id}, {"reason", reason}});
   if (shard_.loop.now() >= give_up_at_)
     return give_up("NetStream.Play.StreamNotFound", "No origin server has the stream.");
-  retry_.arm_after(delay);
+  if (linked_at_ != base::never && shard_.loop.now() - linked_at_ >= held_after) tries_ = 0;
+  retry_.arm_after(std::max(at_least, backoff(retry_first, retry_last, tries_++, shard_.random)));
 }
 
 void pull_feed::give_up(std::string_view code, std::string_view text) {

@@ -88,7 +88,7 @@ class pull_feed final : public feed, public upstream_events, public origin_watch
   void dial_in_turn();
   void resolve();
   void drop_upstream();
-  void retry(std::string_view reason, base::duration delay);
+  void retry(std::string_view reason, base::duration at_least = base::duration::zero());
   void give_up(std::string_view code, std::string_view text);
   void on_verdict(cluster::origin_verdict verdict, bool was_started, std::string_view reason);
   void note_gap(uint64_t messages);
@@ -115,10 +115,13 @@ class pull_feed final : public feed, public upstream_events, public origin_watch
   base::time_point lost_alive_at_ = base::time_point::min();  // when an origin that lives ended a running pull
   std::string lost_alive_origin_;                             // which that was
   uint64_t finding_ = 0;                                      // the question under way, or 0
-  uint64_t steps_ = 0;   // counts dials and losses: an answer to an earlier question is of no use
-  bool marked_ = false;  // the present link has brought a mark
-  bool played_ = false;  // an origin agreed once
-  bool fed_ = false;     // and sent something
+  uint64_t steps_ = 0;                        // counts dials and losses: an answer to an earlier question is of no use
+  base::time_point linked_at_ = base::never;  // when the present link, or the one just lost, started; never: it did not
+  unsigned tries_ = 0;                        // since a link held
+  bool numbered_ = false;                     // the last link was
+  bool marked_ = false;                       // the present link has brought a mark
+  bool played_ = false;                       // an origin agreed once
+  bool fed_ = false;                          // and sent something
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -16,6 +16,7 @@ class proxy_handler final : public servers::client_handler {
       : client_(c), shard_(shard), feeds_(feeds) {}
 
   void on_connect(rtmp::connect_request request) override {
+    if (client_.turned_away(false)) return;
     connect_ = std::make_shared<const rtmp::connect_request>(std::move(request));
     client_.session().accept_connect(servers::forward_capabilities(true));
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "relay/backoff.hpp"
 #include "relay/publish_relay.hpp"
 #include "servers/rtmp/capabilities.hpp"
 
@@ -41,8 +42,12 @@ void publish_relay::on_origin_lost(cluster::loss_reason reason) {
   if (!running_) return try_next();
   const bool is_next = outage_ && outage_->claimed;
   begin_outage(why);
+  if (is_next) {
+    outage_->reason = why;
+    return try_next();
+  }
+  if (outage_->claimed) return;  // a move had been written down: it is on the way from there
   outage_->reason = why;
-  if (is_next) return try_next();
   fail_over();
 }
 
@@ -57,13 +62,19 @@ void publish_relay::on_verdict(cluster::origin_verdict verdict, bool closed) {
     outage_->reason = verdict == cluster::origin_verdict::dead ? "gone" : "restarted";
     return fail_over();
   }
-  // A close is not a death. Before any media it was a refusal; in mid-session the same origin is asked once more.
-  if (hub_.end() == 0)
-    return refuse("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
+  // A close is not a death: in mid-session the same origin is asked once more.
   const auto now = shard_.loop.now();
   if (std::exchange(closed_alive_at_, now) + second_close > now)
     return end_client("NetStream.Publish.Failed", "origin_closed", "The origin server ended the publish.");
-  dial();
+  if (closed && is_refusal())
+    return refuse("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
+  dial_in_turn();
+}
+
+/// Whether an origin that lives means no by its close. A stock one may say so even after it has said yes, shortly
+/// after, or as soon as something comes; one of ours says why it refuses, so that a bare close is none.
+bool publish_relay::is_refusal() const {
+  return !to_.is_sluice && (!has_media_ || outage_->since < accepted_at_ + shard_.config.refusal_time);
 }
 
 /// The origin says that it stops: no need to ask whether it lives, and no use in asking it again.
@@ -72,8 +83,17 @@ void publish_relay::on_shutdown() {
   shard_.control.dial_failed(to_.origin_id);
   if (!running_) return try_next();
   begin_outage("shutdown");
+  if (outage_->claimed) return;
   failed_.push_back(to_.origin_id);
   fail_over();
+}
+
+/// An origin of ours knows of a later owner: that one is asked for, or this one again under an epoch above.
+void publish_relay::on_fenced() {
+  upstream_.reset();
+  stale_ = to_.epoch;
+  begin_outage("fenced");
+  if (!outage_->claimed) fail_over();
 }
 
 void publish_relay::fail_over() {
@@ -88,7 +108,7 @@ void publish_relay::claim_later() {
   const auto give_up_at = outage_->since + shard_.config.recover_wait;
   if (shard_.loop.now() >= give_up_at)
     return end_client("NetStream.Publish.Failed", "no_origin", "No origin server is there for the stream.");
-  const auto delay = std::min<base::duration>(retry_first * (1u << std::min(outage_->attempts++, 8u)), retry_last);
+  const auto delay = backoff(retry_first, retry_last, outage_->attempts++, shard_.random);
   retry_timer_.arm_at(std::min(shard_.loop.now() + delay, give_up_at));
 }
 
@@ -115,7 +135,14 @@ void publish_relay::recovered() {
                                   {"ms", static_cast<int64_t>(took * 1000)},
                                   {"retained_bytes", hub_.bytes()}});
   note("failed_over", over.reason);
-  show_retained(to_.origin_id != over.origin);
+  if (!over.claimed && over.pushed_to && !upstream_->numbered()) {
+    // Its viewers have stayed there: they have had all that it was sent.
+    upstream_->push(hub_, over.pushed_to);
+    hub_.hold(false);
+  } else {
+    show_retained(to_.origin_id != over.origin);
+  }
+  hear_news();
 }
 
 /// Gives the upstream all that is retained. Where nothing is numbered viewers must be there first: they would miss what
@@ -133,7 +160,9 @@ void publish_relay::replay() {
 }
 
 void publish_relay::refused_in_outage(const rtmp::client_status& status) {
-  if (status.code == servers::at_capacity_code || status.code == servers::shutdown_code) return try_next();
+  if (status.code == servers::at_capacity_code || status.code == servers::full_code ||
+      status.code == servers::shutdown_code)
+    return try_next();
   if (status.code == servers::stale_epoch_code) return claim_anew();
   watch_.stop();
   upstream_.reset();
@@ -192,6 +221,7 @@ void publish_relay::drop_move() {
 
 void publish_relay::on_move_accepted() {
   committing_ = move_->what();
+  shard_.control.dial_ok(committing_->to.origin_id);
   shard_.control.commit_move(shard_.loop, ask_.address.key, committing_->from, committing_->to,
                              [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> outcome) {
                                if (!alive.expired()) on_commit_answer(outcome);
@@ -200,7 +230,10 @@ void publish_relay::on_move_accepted() {
 
 void publish_relay::on_commit_answer(const base::result<cluster::assignment>& outcome) {
   const auto what = *std::exchange(committing_, std::nullopt);
-  if (!outcome) return on_move_refused(outcome.error().reason);
+  if (!outcome) {
+    on_move_refused(outcome.error().reason);
+    return hear_news();
+  }
   // One of the two was lost meanwhile.
   if (!move_) return leave_for(what.to);
   move_->committed();
@@ -214,7 +247,7 @@ void publish_relay::on_commit_answer(const base::result<cluster::assignment>& ou
 void publish_relay::switch_over() {
   upstream_->stop_pushing_at(hub_.end());
   hub_.flush();
-  auto old = std::make_shared<parting_upstream>(shard_, std::move(upstream_), hub_owner_);
+  auto old = std::make_shared<parting_upstream>(shard_, std::move(upstream_), retained_);
   shard_.keep(old);
   old->start();
   shard_.control.publish_ended(ask_.address.key, to_.epoch);
@@ -224,7 +257,7 @@ void publish_relay::switch_over() {
   ++steps_;
   client_.pause_reading(false);  // for the old one's backlog, perhaps
   watch_.start(to_.origin_id);
-  shard_.control.dial_ok(to_.origin_id);
+  accepted_at_ = base::time_point::min();  // it was not the client who asked: a close is no answer to him
   shard_.control.publish_started(ask_.address.key, to_.epoch);
   client_.session_moved(to_.origin_id);
   upstream_->push(hub_);
@@ -232,17 +265,44 @@ void publish_relay::switch_over() {
       "stream_moved",
       {{"session", client_.id()}, {"stream", ask_.address.key.str()}, {"origin", to_.origin_id}, {"from", from}});
   note("moved", "drain");
+  hear_news();
+}
+
+// ---- news of the owner
+
+/// What came while the publish was unsettled, and may be old by now.
+void publish_relay::hear_news() {
+  if (const auto to = std::exchange(news_, std::nullopt)) on_owner_changed(*to);
 }
 
 /// Somebody else's claim, made while this proxy was not heard of: where the stream is now it is to go on, if it may.
 void publish_relay::on_owner_changed(const cluster::assignment& to) {
-  if (!running_ || !alive_ || outage_ || move_ || committing_) return;
-  if (to.epoch <= to_.epoch || to.origin_id == to_.origin_id) return;
+  if (!running_ || !alive_ || to.epoch <= to_.epoch) return;
+  if (outage_ || move_ || committing_) {
+    if (!news_ || news_->epoch < to.epoch) news_ = to;
+    return;
+  }
+  if (to.origin_id == to_.origin_id) return publish_again(to);
   ++steps_;
   watch_.stop();
   upstream_.reset();
   begin_outage("owner_changed");
   fail_over();
+}
+
+/// The owner is the same, under a higher epoch. One of ours must hear it, or it would drop the publish as an old one;
+/// others know of no epochs, or believe none.
+void publish_relay::publish_again(const cluster::assignment& to) {
+  if (!upstream_->numbered()) {
+    to_ = to;
+    return shard_.control.publish_started(ask_.address.key, to_.epoch);
+  }
+  watch_.stop();
+  upstream_.reset();
+  begin_outage("reasserted");
+  outage_->claimed = true;  // of the old epoch nothing counts any more
+  to_ = to;
+  dial_in_turn();
 }
 
 }  // namespace sluice::relay

@@ -34,8 +34,8 @@ void publish_move::on_undialled(const base::error& e) {
 }
 
 parting_upstream::parting_upstream(shard_context& shard, std::unique_ptr<upstream> u,
-                                   std::shared_ptr<const media::hub> h)
-    : shard_(shard), hub_(std::move(h)), upstream_(std::move(u)), timer_(shard.loop, [this] { over(); }) {
+                                   std::shared_ptr<const retained_media> pushed)
+    : shard_(shard), pushed_(std::move(pushed)), upstream_(std::move(u)), timer_(shard.loop, [this] { over(); }) {
   upstream_->hand_over(*this);
 }
 

@@ -3,6 +3,7 @@
 #include <memory>
 #include <string_view>
 
+#include "relay/retained_media.hpp"
 #include "relay/shard.hpp"
 #include "relay/upstream.hpp"
 
@@ -57,8 +58,8 @@ class publish_move final : public upstream_events, public origin_watcher {
 /// shard that it can go (shard_context::keep, release).
 class parting_upstream final : public upstream_events {
  public:
-  /// `h`: the hub that it pushes.
-  parting_upstream(shard_context& shard, std::unique_ptr<upstream> u, std::shared_ptr<const media::hub> h);
+  /// `pushed`: whose hub it pushes.
+  parting_upstream(shard_context& shard, std::unique_ptr<upstream> u, std::shared_ptr<const retained_media> pushed);
   void start();
 
  private:
@@ -70,7 +71,8 @@ class parting_upstream final : public upstream_events {
   void over();
 
   shard_context& shard_;
-  const std::shared_ptr<const media::hub> hub_;  // the upstream reads it: it must go later, whoever else has gone
+  const std::shared_ptr<const retained_media>
+      pushed_;  // its hub must go later than the upstream, whoever else has gone
   std::unique_ptr<upstream> upstream_;
   runtime::timer timer_;
 };

@@ -8,8 +8,6 @@ namespace sluice::relay {
 namespace {
 // How long an origin may take to accept what its publisher sent before he left.
 constexpr base::duration finish_time_max = std::chrono::seconds(5);
-// The budget that all shards share hears of changes of this size.
-constexpr int64_t account_step = 64 * 1024;
 }  // namespace
 
 publish_relay::publish_relay(shard_context& shard, servers::connection& client, client_ask ask, uint32_t stream_id)
@@ -18,25 +16,15 @@ publish_relay::publish_relay(shard_context& shard, servers::connection& client, 
       ask_(std::move(ask)),
       stream_id_(stream_id),
       publication_(fmt::format("{}.{}", client.id(), ++shard.publications)),
-      hub_owner_(std::make_shared<media::hub>(shard.config.retention_hub, shard.prompt_flusher)),
-      hub_(*hub_owner_),
+      retained_(std::make_shared<retained_media>(shard)),
+      hub_(retained_->hub),
       watch_(shard.watchers, *this),
       finish_timer_(shard.loop, [this] { finished(); }),
       retry_timer_(shard.loop, [this] { on_retry_timer(); }) {
   hub_.begin_source(shard_.loop.now(), publication_);
 }
 
-publish_relay::~publish_relay() {
-  account(0);
-  shard_.prompt_flusher.forget(hub_);
-}
-
-void publish_relay::account(size_t bytes) {
-  shard_.retention_cells.bytes.add(static_cast<int64_t>(bytes) - static_cast<int64_t>(accounted_));
-  shard_.retention_cells.evicted.add(static_cast<int64_t>(hub_.evicted() - std::exchange(evictions_, hub_.evicted())));
-  if (shard_.config.retention) shard_.config.retention->used.fetch_add(bytes - accounted_, std::memory_order_relaxed);
-  accounted_ = bytes;
-}
+publish_relay::~publish_relay() = default;
 
 void publish_relay::stop() {
   alive_.reset();
@@ -47,8 +35,9 @@ void publish_relay::stop() {
   drop_claim();
   drop_move();
   if (std::exchange(running_, false)) {
-    if (const auto at = shard_.publishers.find(ask_.address.key); at != shard_.publishers.end() && at->second == this)
-      shard_.publishers.erase(at);
+    auto [at, end] = shard_.publishers.equal_range(ask_.address.key);
+    while (at->second != this) ++at;
+    shard_.publishers.erase(at);
     if (!outage_ || !outage_->claimed) shard_.control.publish_ended(ask_.address.key, to_.epoch);
     // If that has been written by now, the publish counts under its epoch.
     if (committing_) shard_.control.publish_ended(ask_.address.key, committing_->to.epoch);
@@ -94,7 +83,7 @@ void publish_relay::claim() {
                              }
                              to_ = std::move(*found);
                              if (!outage_) return dial();
-                             shard_.gate.ask(to_.origin_id, dial_class::publisher, alive_, [this] { dial(); });
+                             dial_in_turn();
                            });
 }
 
@@ -104,6 +93,13 @@ void publish_relay::dial() {
   upstream_ = std::make_unique<upstream>(
       shard_.loop, shard_.config.upstream, shard_.upstream_cells, to_.rtmp, shard_.control.line_of(to_.origin_id),
       request_for(ask_, rtmp::client_intent::publish, to_, {publication_, hub_.end()}, shard_.config), *this);
+}
+
+/// What replaces a lost connection must not come with all the others at once.
+void publish_relay::dial_in_turn() {
+  shard_.gate.ask(to_.origin_id, dial_class::publisher, alive_, [this, step = ++steps_] {
+    if (step == steps_) dial();
+  });
 }
 
 void publish_relay::try_next() {
@@ -133,9 +129,10 @@ void publish_relay::on_started() {
   // At the same origin again, which was not given up, the publish counts already.
   if (!outage_ || outage_->claimed) shard_.control.publish_started(ask_.address.key, to_.epoch);
   claim_ = 0;
+  accepted_at_ = shard_.loop.now();
   if (outage_) return recovered();
   running_ = true;
-  shard_.publishers[ask_.address.key] = this;
+  shard_.publishers.emplace(ask_.address.key, this);
   client_.session().accept_publish(stream_id_);
   client_.session_started("publish", ask_.address.key.str(), to_.origin_id);
   upstream_->push(hub_);
@@ -144,18 +141,12 @@ void publish_relay::on_started() {
 
 void publish_relay::on_client_media(rtmp::message msg) {
   if (media::poses_as_mark(msg)) return;  // the origin would believe it
+  has_media_ |= msg.type == rtmp::audio || msg.type == rtmp::video;
   hub_.append(std::move(msg), shard_.loop.now());
 }
 
 void publish_relay::on_client_batch_end() {
-  const auto changed = static_cast<int64_t>(hub_.bytes()) - static_cast<int64_t>(accounted_);
-  if (changed > account_step || changed < -account_step) account(hub_.bytes());
-  const auto* budget = shard_.config.retention;
-  const auto too_much = [&] {
-    return hub_.bytes() > shard_.config.retention_bytes_max ||
-           (budget && budget->used.load(std::memory_order_relaxed) > budget->bytes_max);
-  };
-  while (too_much() && hub_.drop_oldest_group()) account(hub_.bytes());
+  retained_->settle();
   if (upstream_ && upstream_->blocked() && upstream_->backlog() > shard_.config.backlog_max)
     client_.pause_reading(true);
 }
@@ -174,9 +165,10 @@ void publish_relay::on_refused(const rtmp::client_status& status) {
     return begin_outage("moved");
   }
   if (status.code == servers::shutdown_code) return on_shutdown();
+  if (running_ && status.code == servers::stale_epoch_code) return on_fenced();
   if (!status.refused) return end_client(status.code, "origin_ended", status.description);
   // These two are between servers: another origin may do, or another claim.
-  if (status.code == servers::at_capacity_code) return try_next();
+  if (status.code == servers::at_capacity_code || status.code == servers::full_code) return try_next();
   if (status.code == servers::stale_epoch_code) return claim_anew();
   refuse(status.code, "origin_refused", status.description);
 }
@@ -197,20 +189,23 @@ void publish_relay::on_undialled(const base::error& e) {
 void publish_relay::on_lost(bool started, std::string_view reason) {
   if (stopping_) return finished();
   watch_.stop();
-  upstream_.reset();
-  if (running_) {
+  const auto pushed_to = upstream_->numbered() ? std::nullopt : upstream_->pushed_to();
+  // Before the reader goes: what it has not sent is kept from then on.
+  if (running_ && !outage_) {
     begin_outage(reason);
-    if (!outage_) return;
+    if (outage_->claimed) return;  // a move had been written down: it is on the way from there
+    outage_->pushed_to = pushed_to;
   }
+  upstream_.reset();
   shard_.control.origin_closed(
       shard_.loop, to_.origin_id,
       [this, alive = std::weak_ptr<bool>(alive_), step = ++steps_,
        closed = is_close(reason)](cluster::origin_verdict verdict) {
         if (alive.expired() || step != steps_) return;
         if (outage_) return on_verdict(verdict, closed);
-        if (verdict != cluster::origin_verdict::alive) return try_next();
-        // A close is not a death: stock servers refuse by closing, SRS even after Publish.Start. The client learns it
-        // as a status.
+        // One of ours says why it refuses a publish: if it hangs up, it has no room for the connection.
+        if (verdict != cluster::origin_verdict::alive || to_.is_sluice) return try_next();
+        // A close is not a death: stock servers refuse by closing. The client learns it as a status.
         refuse("NetStream.Publish.BadName", "origin_refused", "The origin server refused the publish.");
       },
       started || !to_.is_sluice);  // others refuse a client by hanging up

@@ -8,6 +8,7 @@
 #include "media/hub.hpp"
 #include "relay/client_request.hpp"
 #include "relay/publish_move.hpp"
+#include "relay/retained_media.hpp"
 #include "relay/shard.hpp"
 #include "relay/upstream.hpp"
 #include "servers/rtmp/connection.hpp"
@@ -33,11 +34,12 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   void on_client_batch_end();
   /// A drain asks that the publish goes elsewhere.
   void move(const cluster::action::move& what);
-  /// The stream has another owner, and it was not this publisher who claimed him.
+  /// The stream has another owner, or the same under a higher epoch, and it was not this publisher who claimed him.
   void on_owner_changed(const cluster::assignment& to);
 
   const media::hub& hub() const { return hub_; }
   const std::string& session() const { return ask_.session; }
+  const cluster::epoch& epoch() const { return to_.epoch; }  ///< under which it publishes, or wants to
 
   // upstream_events
   void on_started() override;
@@ -56,11 +58,11 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   void claim();
   void claim_later();
   void dial();
+  void dial_in_turn();
   void try_next();
   void claim_anew();
   void drop_claim();
   void finished();
-  void account(size_t bytes);
   void refuse(std::string_view code, std::string_view reason, std::string_view text);
   void on_retry_timer();
   void note(std::string_view what, std::string_view reason);
@@ -69,6 +71,8 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   void on_verdict(cluster::origin_verdict verdict, bool closed);
   void fail_over();
   void on_shutdown();
+  void on_fenced();
+  bool is_refusal() const;
   void recovered();
   void replay();
   void refused_in_outage(const rtmp::client_status& status);
@@ -78,13 +82,16 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   void drop_move();
   void switch_over();
   void leave_for(const cluster::assignment& to);
+  void publish_again(const cluster::assignment& to);
+  void hear_news();
 
   struct outage {
     base::time_point since;
     std::string reason;  // a metric label
     std::string origin;  // that was lost
     unsigned attempts = 0;
-    bool claimed = false;  // the lost owner was given up
+    bool claimed = false;               // the lost owner was given up
+    std::optional<uint64_t> pushed_to;  // the first frame that a lost owner without numbers was not sent
   };
 
   shard_context& shard_;
@@ -93,7 +100,7 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   const uint32_t stream_id_;
   const std::string publication_;
   // Shared with a connection that parts from an old owner, which may outlive this.
-  const std::shared_ptr<media::hub> hub_owner_;
+  const std::shared_ptr<retained_media> retained_;
   media::hub& hub_;
   cluster::assignment to_;
   cluster::epoch stale_;             // that its origin refused as too old
@@ -104,13 +111,14 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   origin_watch watch_;
   std::optional<outage> outage_;
   base::time_point closed_alive_at_ = base::time_point::min();  // when an origin that lives closed the publish
-  size_t accounted_ = 0;                                        // bytes of hub_ that the budget knows of
-  uint64_t evictions_ = 0;
+  base::time_point accepted_at_ = base::time_point::min();      // when this owner said yes to the client's ask
+  std::optional<cluster::assignment> news_;                     // of the owner, that came while it was unsettled
   uint64_t claim_ = 0;     // the last claim, answered or not, whose publish has not started; or 0
   uint64_t claiming_ = 0;  // the question under way, or 0
   uint64_t steps_ = 0;     // counts dials and losses: an answer to an earlier question is of no use
   unsigned stale_claims_ = 0;
-  bool running_ = false;  // the client was told that it publishes
+  bool running_ = false;    // the client was told that it publishes
+  bool has_media_ = false;  // he has sent audio or video
   bool stopping_ = false;
   runtime::timer finish_timer_, retry_timer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

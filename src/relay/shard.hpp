@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <random>
 #include <unordered_map>
 #include <vector>
 
@@ -50,6 +51,8 @@ struct relay_config {
   size_t backlog_max = 2u << 20;          ///< unsent bytes towards an origin above which the publisher is not read
   size_t viewer_backlog_max = 64u << 10;  ///< the same of a per-viewer relay towards its viewer
   unsigned claim_attempts = 5;            ///< origins tried for one publish
+  /// SRS says Publish.Start, then asks its hooks, and refuses by a bare close: one so soon after the start means no.
+  base::duration refusal_time = std::chrono::seconds(2);
   /// After a fail-over to an origin without numbers viewers come first: it is shown the replay after so long.
   base::duration replay_delay = std::chrono::milliseconds(200);
   dial_gate_limits dials;  ///< of what replaces lost connections
@@ -86,10 +89,11 @@ struct shard_context {
 
   // Who is to hear what the control thread finds out. Each enters and leaves by himself.
   origin_watchers watchers{};
-  std::unordered_map<cluster::stream_key, publish_relay*> publishers{};  ///< those that run, by stream
+  std::unordered_multimap<cluster::stream_key, publish_relay*> publishers{};  ///< those that run, by stream
   std::unordered_multimap<cluster::stream_key, pull_feed*> pulls{};
   dial_gate gate{loop, config.dials};
   uint64_t publications = 0;  ///< begun on this shard
+  std::minstd_rand random{static_cast<uint32_t>(loop.now().time_since_epoch().count()) + index};  ///< for waits
 
   /// What has ended but may still be on the stack, or has something left to do: destroyed by release(), or when the
   /// shard stops.

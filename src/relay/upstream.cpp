@@ -169,10 +169,15 @@ void upstream::handle_events() {
   }
 }
 
-void upstream::push(media::hub& h) {
+void upstream::push(media::hub& h, std::optional<uint64_t> from) {
+  if (ended_) return;  // its last call is on the way
   reader_ = std::make_unique<media::reader>(h, *this, media::reader_start::oldest);
   reader_->set_stream_id(session_->stream_id());
-  if (numbered_) reader_->set_numbered();
+  if (numbered_) {
+    reader_->set_numbered();
+  } else if (from) {
+    reader_->go_on_at(*from);
+  }
   if (!blocked_) flush();
 }
 
@@ -254,7 +259,7 @@ void upstream::on_deadline() {
 void upstream::end(std::function<void(upstream_events&)> last_call) {
   if (std::exchange(ended_, true)) return;
   timer_.cancel();
-  reader_.reset();
+  // The reader stays until the owner has heard of it: what was not sent must not leave the log before.
   if (stream_.is_open()) {
     loop_.unwatch(stream_.fd(), *this);
     stream_.close();

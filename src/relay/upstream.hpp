@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -69,8 +70,11 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   void limit_receive_memory(int bytes) { receive_bytes_ = bytes; }
   /// Somebody else hears of what becomes of it from now on.
   void hand_over(upstream_events& to) { events_ = &to; }
-  /// Sends every frame of `h`, from the oldest that it holds.
-  void push(media::hub& h);
+  /// Sends every frame of `h`, from the oldest that it holds. Where nothing is numbered, from frame `from` on, if it
+  /// holds that, with the headers in force first.
+  void push(media::hub& h, std::optional<uint64_t> from = {});
+  /// The first frame of the pushed hub that has not been written whole. Also when the connection has ended.
+  std::optional<uint64_t> pushed_to() const { return reader_ ? std::optional(reader_->next_number()) : std::nullopt; }
   /// Sends the frames below `end` of the pushed hub's log, and then no more.
   void stop_pushing_at(uint64_t end);
   /// The origin takes and sends marks. From on_started() on.

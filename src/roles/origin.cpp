@@ -27,6 +27,8 @@ namespace {
 // Descriptors for what is not a client: listeners, heartbeats, API calls, files.
 constexpr size_t descriptors_reserved_max = 128;
 constexpr base::duration drain_check = std::chrono::milliseconds(20);
+// Of the memory that the cgroup allows, replays that are kept may take one part in this many.
+constexpr uint64_t replays_memory_share = 10;
 
 servers::second_publisher policy_of(second_publisher_policy p) {
   switch (p) {
@@ -120,6 +122,7 @@ class origin {
     if (config_.capacity > 0) l.publishers_max = config_.capacity;
     l.policy = policy_of(config_.second_publisher);
     l.publisher_idle = config_.publisher_idle;
+    l.replays_bytes_max = runtime::usable_memory() / replays_memory_share;
     return l;
   }
 

@@ -9,8 +9,10 @@ from lib.sluice import cluster_state, drain, register, registration
 from lib.stage import Stage
 from lib.waiting import poll
 
-#: Messages of media after which a fake origin kicks.
+#: Messages of media, of which a publisher sends about 20 a second.
 SOME = 20
+#: After so many a fake origin that closes has not refused the publish, as stock ones do in its first two seconds, but kicked it.
+LONG = 80
 
 
 class Ground:
@@ -62,7 +64,7 @@ def run(world, ground, name):
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 def test_kicked_publisher_is_tried_once_more_at_the_same_origin(ground, world, reset):
     """An origin that lives closes a publisher in mid-session, twice: the second time he is closed; the other origin is never asked."""
-    ground.each(on_media=kick_after(SOME, sessions=100, reset=reset))
+    ground.each(on_media=kick_after(LONG, sessions=100, reset=reset))
     publisher = run(world, ground, "kicked")
     publisher.await_close()
     owner, other = ground.by_owner("kicked")
@@ -72,19 +74,24 @@ def test_kicked_publisher_is_tried_once_more_at_the_same_origin(ground, world, r
 
 
 def test_publisher_who_is_kicked_once_goes_on(ground, world):
-    """A single close in mid-session: published again at the same origin, and the encoder does not notice."""
-    ground.each(on_media=kick_after(SOME, sessions=1))
+    """A single close in mid-session: published again at the same origin from where it stopped, since viewers who stayed there have had the
+    rest; the encoder does not notice."""
+    ground.each(on_media=kick_after(LONG, sessions=1))
     publisher = run(world, ground, "once")
     owner, other = ground.by_owner("once")
-    _, again = owner.await_asked(2, "publish", "once")
+    first, again = owner.await_asked(2, "publish", "once")
     later = publisher.published()[-1]
     owner.signal.wait(lambda: len(again.messages) > 3 * SOME, what="media after the retry")
     assert publisher.closed is None and not other.asked()
-    kinds = [m.type for m in again.messages[:3]]
-    assert wire.DATA in kinds or wire.VIDEO in kinds
     assert later.timestamp <= again.messages[-1].timestamp
-    first = next(m for m in again.messages if m.type == wire.VIDEO and not flv.is_sequence_header(m.type, m.payload))
-    assert flv.is_keyframe(first.type, first.payload), "what is published again begins at a keyframe"
+    assert [m.type for m in again.messages[:3]] == [wire.DATA, wire.VIDEO, wire.AUDIO], "headers in force come first"
+    media = (wire.AUDIO, wire.VIDEO)
+    order = {digest: n for n, digest in enumerate(e.digest for e in publisher.published() if e.type in media)}
+    heard = [order[m.digest] for m in first.messages if m.type in media]
+    goes_on = [order[m.digest] for m in again.messages[3:] if m.type in media]
+    assert goes_on == list(range(goes_on[0], goes_on[0] + len(goes_on))), "a hole, or something twice"
+    assert heard[-1] < goes_on[0], "what the origin had comes again"
+    assert goes_on[0] - heard[-1] < SOME, "more is lost than what was on its way"
     ground.assert_alive()
 
 
@@ -93,7 +100,7 @@ def test_kick_of_one_stream_is_not_felt_by_another(ground, world):
     publisher = run(world, ground, "calm")
     owner, _ = ground.by_owner("calm")
     calm = owner.await_asked(1, "publish", "calm")[0]
-    on_media = kick_after(SOME, sessions=100)
+    on_media = kick_after(LONG, sessions=100)
     ground.each(on_media=lambda s, m: on_media(s, m) if s.name.startswith("kicked") else None)
     names = [f"kicked{n}" for n in range(6)]
     for other in [run(world, ground, name) for name in names]:
@@ -132,6 +139,17 @@ def test_refused_publisher_does_not_wander(ground, world, how):
         publisher = world.publisher(ground.proxy.rtmp, name="no")
         publisher.await_status("an error", since=0)
     assert refusal.value.code.startswith("NetStream.Publish."), refusal.value
+    assert sorted(len(fake.asked()) for fake in ground.fakes) == [0, 1], "another origin was asked, or the same one twice"
+    ground.assert_alive()
+
+
+@pytest.mark.parametrize("count", [1, 5], ids=["metadata", "media"])
+def test_publisher_refused_after_the_start(ground, world, count):
+    """Stock SRS says Publish.Start, asks its hooks, and refuses by a bare close, after metadata or the first media: BadName, and no second try."""
+    ground.each(on_media=kick_after(count, sessions=100))
+    publisher = run(world, ground, "no")
+    publisher.await_close()
+    assert [s["code"] for s in publisher.statuses() if s["level"] == "error"] == ["NetStream.Publish.BadName"]
     assert sorted(len(fake.asked()) for fake in ground.fakes) == [0, 1], "another origin was asked, or the same one twice"
     ground.assert_alive()
 

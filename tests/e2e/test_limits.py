@@ -31,7 +31,7 @@ def fill(address, count):
             connection = Connection(address, timeout=5)
             connection.connect("live")
             taken.append(connection)
-        except (Closed, OSError):
+        except (Closed, Refused, OSError):
             refused += 1
             if refused >= 5:
                 break
@@ -73,7 +73,7 @@ def _accepted(address):
         with Connection(address, timeout=3) as connection:
             connection.connect("live")
             return True
-    except (Closed, OSError, AssertionError):
+    except (Closed, Refused, OSError, AssertionError):
         return False
 
 

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <utility>
+
 namespace sluice::servers {
 
 directory::directory(runtime::loop& l, const directory_limits& limits, cluster::fence& epochs,
@@ -11,7 +14,9 @@ directory::directory(runtime::loop& l, const directory_limits& limits, cluster::
       epochs_(epochs),
       driver_(driver),
       forget_(std::move(forget)),
-      published_cell_(metrics.gauge("sluice_streams", "Streams that have a publisher.")) {}
+      published_cell_(metrics.gauge("sluice_streams", "Streams that have a publisher.")),
+      cut_cell_(metrics.counter("sluice_replays_cut_total",
+                                "Replays after a fail-over that were kept for a shorter time, for want of room.")) {}
 
 directory::~directory() {
   for (auto& [key, s] : streams_) forget_(s->hub);
@@ -53,11 +58,7 @@ base::result<live_stream*> directory::publish(const cluster::stream_key& key, co
   s.publication_ = what.id;
   s.wait_.cancel();
   if (!what.numbered) s.hub.begin_source(loop_.now(), what.id);
-  if (what.replays) {
-    s.hub.hold(true);
-    s.replay_over_ = std::make_unique<runtime::timer>(loop_, [&s] { s.hub.hold(false); });
-    s.replay_over_->arm_after(limits_.replay_kept);
-  }
+  if (what.replays) keep_replay(s);
   epochs_.held(key, true);
   set_published(published_ + 1);
   return &s;
@@ -95,6 +96,7 @@ void directory::settle(live_stream& s) {
     return;
   }
   epochs_.held(s.key_, false);
+  end_replay(s);
   forget_(s.hub);
   // Not at once: the caller may be one of its readers on the way out.
   auto node = streams_.extract(s.key_);
@@ -129,6 +131,33 @@ void directory::drop(const cluster::stream_key& key) {
   }
   for (const auto& w : players) w.player->on_fenced();
   settle(s);
+}
+
+void directory::keep_replay(live_stream& s) {
+  end_replay(s);
+  s.hub.hold(true);
+  s.replay_over_ = std::make_unique<runtime::timer>(loop_, [this, &s] { end_replay(s); });
+  s.replay_over_->arm_after(limits_.replay_kept);
+  replays_.push_back(&s);
+  replay_bytes_ += s.replay_bytes_ = std::max<size_t>(s.hub.bytes(), 1);
+}
+
+void directory::end_replay(live_stream& s) {
+  if (s.replay_bytes_ == 0) return;
+  s.hub.hold(false);
+  s.replay_over_->cancel();
+  std::erase(replays_, &s);
+  replay_bytes_ -= std::exchange(s.replay_bytes_, 0);
+}
+
+/// A storm brings replays of all streams at once.
+void directory::bound_replays(live_stream& s) {
+  const size_t now = std::max<size_t>(s.hub.bytes(), 1);
+  replay_bytes_ += now - std::exchange(s.replay_bytes_, now);
+  while (replay_bytes_ > limits_.replays_bytes_max) {
+    cut_cell_.add();
+    end_replay(*replays_.front());
+  }
 }
 
 std::vector<cluster::held_stream> directory::held() const {

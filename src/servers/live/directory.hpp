@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -65,6 +66,8 @@ struct directory_limits {
   base::duration publisher_wait = std::chrono::seconds(30);  ///< of players whose stream has no publisher
   /// A replay is kept so long, as far as there is room: for viewers who come later than the next keyframe.
   base::duration replay_kept = std::chrono::seconds(10);
+  /// What streams whose replay is kept may hold together. Over it the oldest of them is kept no longer.
+  size_t replays_bytes_max = 256u << 20;
 };
 
 class live_stream {
@@ -90,6 +93,7 @@ class live_stream {
   std::vector<waiting_player> players_;
   runtime::timer wait_;
   std::unique_ptr<runtime::timer> replay_over_;
+  size_t replay_bytes_ = 0;  // of the hub, as the directory knows it; 0: no replay is kept
 };
 
 /// All streams of one origin. Pointers to streams are valid while their publisher or player is registered.
@@ -108,6 +112,10 @@ class directory {
   /// Error reason: too_many_streams.
   base::result<live_stream*> play(const cluster::stream_key& key, const cluster::epoch& e, live_player& p);
   void stop(live_stream& s, live_player& p);
+  /// The publisher has sent something.
+  void on_growth(live_stream& s) {
+    if (s.replay_bytes_ > 0) bound_replays(s);
+  }
 
   /// A proxy says that the stream has an owner of that epoch. True: the copy here was below it, and is dropped.
   bool told(const cluster::stream_key& key, const cluster::epoch& e);
@@ -123,6 +131,9 @@ class directory {
   void on_wait_over(const cluster::stream_key& key);
   void set_published(size_t count);
   void drop(const cluster::stream_key& key);
+  void keep_replay(live_stream& s);
+  void end_replay(live_stream& s);
+  void bound_replays(live_stream& s);
 
   runtime::loop& loop_;
   const directory_limits& limits_;
@@ -130,8 +141,11 @@ class directory {
   media::hub_driver& driver_;
   std::function<void(media::hub&)> forget_;
   std::unordered_map<cluster::stream_key, std::unique_ptr<live_stream>> streams_;
+  std::deque<live_stream*> replays_;  // that are kept, oldest first
+  size_t replay_bytes_ = 0;           // of them all
   size_t published_ = 0;
   base::metric_cell& published_cell_;
+  base::metric_cell& cut_cell_;
 };
 
 }  // namespace sluice::servers

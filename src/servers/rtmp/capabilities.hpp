@@ -36,8 +36,12 @@ struct peer_note {
 /// What a Sluice origin that stops tells other servers before it closes their connections: it is gone from now on.
 inline constexpr std::string_view shutdown_code = "NetConnection.Connect.AppShutdown";
 
-/// Codes of refusals that only a Sluice proxy is told, who tells apart what his client need not.
+/// Codes of refusals, and of ends, that only a Sluice proxy is told, who tells apart what his client need not. An
+/// origin always says why to a proxy: a close without a word is a broken connection, or the lack of room for any.
+inline constexpr std::string_view full_code = "NetConnection.Connect.AtCapacity";
 inline constexpr std::string_view stale_epoch_code = "NetStream.Publish.StaleEpoch";
 inline constexpr std::string_view at_capacity_code = "NetStream.Publish.AtCapacity";
+inline constexpr std::string_view play_stale_code = "NetStream.Play.StaleEpoch";
+inline constexpr std::string_view play_at_capacity_code = "NetStream.Play.AtCapacity";
 
 }  // namespace sluice::servers

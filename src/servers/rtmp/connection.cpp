@@ -4,6 +4,7 @@
 
 #include "proto/proxy/address_prefix.hpp"
 #include "proto/proxy/proxy_protocol.hpp"
+#include "servers/rtmp/capabilities.hpp"
 #include "servers/rtmp/pump.hpp"
 #include "servers/rtmp/server.hpp"
 
@@ -234,6 +235,19 @@ void connection::stop_playing() {
   // A message that is half sent is completed, or the client would read what comes next as the rest of it.
   if (!reader_->at_boundary()) session_.output().prepend(reader_->rest());
   reader_.reset();
+}
+
+void connection::set_control() {
+  session_.allow_idle();
+  server_.set_standing(*this, standing::control);
+}
+
+bool connection::turned_away(bool peer) {
+  if (standing_ != standing::over_limit) return false;
+  server_.refuse(peer_, "too_many_sessions");
+  session_.reject_connect(peer ? full_code : "NetConnection.Connect.Rejected", "The server is full.");
+  close_after_flush("too_many_sessions");
+  return true;
 }
 
 void connection::pause_reading(bool on) {

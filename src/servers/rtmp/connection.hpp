@@ -57,6 +57,12 @@ class connection final : public runtime::io_handler, public media::reader_owner 
   /// True if the socket's peer is in the trusted networks.
   bool peer_trusted() const { return trusted_; }
 
+  /// A proxy holds it only to ask whether this server lives: it is no session, and may be idle.
+  void set_control();
+  /// To be asked when connect comes, after set_control(): the server is full, and this client was let in only to hear
+  /// so, as `peer` in the words of a server to another. The connection ends.
+  bool turned_away(bool peer);
+
   /// Logs the start of a publish or play. `origin` may be empty.
   void session_started(std::string_view kind, std::string_view stream, std::string_view origin);
   /// The session goes on at another origin.
@@ -120,6 +126,8 @@ class connection final : public runtime::io_handler, public media::reader_owner 
   std::string stream_name_, origin_;
   std::string_view kind_, close_reason_;
   phase phase_ = phase::preamble;
+  enum class standing : uint8_t { session, control, over_limit };
+  standing standing_ = standing::session;
   bool trusted_ = false;
   bool reading_paused_ = false;
   bool hangup_ = false;      // the client has closed its side: read to the end

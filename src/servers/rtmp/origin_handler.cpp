@@ -16,8 +16,9 @@ class origin_handler final : public client_handler, live_publisher, live_player 
     if (client_.peer_trusted()) {
       note_ = peer_note::from(request.command_object);
       if (!note_.session.empty()) client_.adopt_id(note_.session);
-      if (note_.control) client_.session().allow_idle();
+      if (note_.control) client_.set_control();
     }
+    if (client_.turned_away(note_.numbered)) return;
     app_ = std::move(request.app);
     tc_url_ = std::move(request.tc_url);
     client_.session().accept_connect(forward_capabilities(false, client_.peer_trusted()));
@@ -45,7 +46,8 @@ class origin_handler final : public client_handler, live_publisher, live_player 
     leave();
     stream_id_ = request.stream_id;
     const auto refuse = [&](const base::error& e) {
-      client_.session().reject_play(stream_id_, "NetStream.Play.Failed", e.text);
+      const bool full = note_.numbered && e.reason == "too_many_streams";
+      client_.session().reject_play(stream_id_, full ? play_at_capacity_code : "NetStream.Play.Failed", e.text);
       client_.session_refused(e.reason, request.name, e.text);
       client_.close_after_flush(e.reason);
     };
@@ -75,6 +77,10 @@ class origin_handler final : public client_handler, live_publisher, live_player 
       return;  // servers that pull the stream would believe it
     }
     stream_->hub.append(std::move(msg), last_message_);
+  }
+
+  void on_batch_end() override {
+    if (stream_ && publishing_) streams_.on_growth(*stream_);
   }
 
   void on_stream_closed(uint32_t stream_id) override {
@@ -130,13 +136,15 @@ class origin_handler final : public client_handler, live_publisher, live_player 
   void on_fenced() override {
     const bool published = std::exchange(publishing_, false);
     stream_ = nullptr;
-    // A server that pulls or pushes the stream looks for its new owner by itself; the bare close tells it to.
-    if (!note_.numbered) {
-      if (published) {
-        client_.session().send_status(stream_id_, "error", "NetStream.Publish.BadName", "The stream has moved.");
-      } else {
-        client_.session().send_status(stream_id_, "status", "NetStream.Play.UnpublishNotify", "The stream has moved.");
-      }
+    // A server that pulls or pushes the stream looks for its new owner by itself.
+    const bool proxy = note_.numbered;
+    if (published) {
+      client_.session().send_status(stream_id_, "error", proxy ? stale_epoch_code : "NetStream.Publish.BadName",
+                                    "The stream has moved.");
+    } else {
+      client_.session().send_status(stream_id_, proxy ? "error" : "status",
+                                    proxy ? play_stale_code : "NetStream.Play.UnpublishNotify",
+                                    "The stream has moved.");
     }
     client_.close_after_flush("fenced");
   }

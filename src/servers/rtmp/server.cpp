@@ -9,7 +9,9 @@
 namespace sluice::servers {
 namespace {
 constexpr base::duration full_log_interval = std::chrono::seconds(1);
-}
+// A full server lets in so many more at a time: a proxy that asks whether it lives, others to be told that it is full.
+constexpr size_t over_limit_max = 32;
+}  // namespace
 
 rtmp_server::rtmp_server(runtime::loop& l, std::string_view role, const server_limits& limits, base::duration merge,
                          base::log_sink& log, base::metrics& metrics, handler_factory make_handler)
@@ -86,14 +88,23 @@ std::string rtmp_server::next_id() { return fmt::format("{}-{:x}", id_prefix_, +
 
 void rtmp_server::on_accept(runtime::tcp_stream stream, const base::endpoint& peer) {
   // New work is refused before the descriptors run out, so that the work under way can go on.
-  if (connections_.size() >= limits_.sessions_max) return refuse(peer, "too_many_sessions");
+  const bool full = sessions() >= limits_.sessions_max;
+  if (full && over_limit_ >= over_limit_max) return refuse(peer, "too_many_sessions");
   if (limits_.descriptors && !limits_.descriptors->take()) return refuse(peer, "no_descriptors");
   auto c = std::make_unique<connection>(*this, std::move(stream), peer, next_id());
   c->handler_ = make_handler_(*c);
   c->slot_ = connections_.size();
   connections_.push_back(std::move(c));
-  sessions_cell_.set(static_cast<int64_t>(connections_.size()));
+  if (full) set_standing(*connections_.back(), connection::standing::over_limit);
+  show_sessions();
   connections_.back()->start();
+}
+
+void rtmp_server::set_standing(connection& c, connection::standing s) {
+  if (c.standing_ != connection::standing::session) --count_of(c.standing_);
+  c.standing_ = s;
+  if (s != connection::standing::session) ++count_of(s);
+  show_sessions();
 }
 
 void rtmp_server::refuse(const base::endpoint& peer, std::string_view reason) {
@@ -115,7 +126,8 @@ void rtmp_server::retire(connection& c) {
     connections_[slot]->slot_ = slot;
   }
   connections_.pop_back();
-  sessions_cell_.set(static_cast<int64_t>(connections_.size()));
+  if (c.standing_ != connection::standing::session) --count_of(c.standing_);
+  show_sessions();
 }
 
 void rtmp_server::read_later(connection& c) {

@@ -45,7 +45,8 @@ class rtmp_server {
   void drain(std::string_view reason, bool players);
   /// Asks the clients that can (E-RTMP, capsEx) to connect anew, elsewhere if they know where; returns how many.
   size_t request_reconnect(std::string_view description);
-  size_t sessions() const { return connections_.size(); }
+  /// Connections but those that only ask whether this server lives, or are told that it is full.
+  size_t sessions() const { return connections_.size() - controls_ - over_limit_; }
   /// Those that publish or play now (`kind`).
   void for_each_session(const std::function<void(std::string_view kind, const std::string& stream)>& visit) const;
 
@@ -63,6 +64,9 @@ class rtmp_server {
   void refuse(const base::endpoint& peer, std::string_view reason);
   /// Takes a closed connection out; it is destroyed after the present batch of events.
   void retire(connection& c);
+  void set_standing(connection& c, connection::standing s);
+  size_t& count_of(connection::standing s) { return s == connection::standing::control ? controls_ : over_limit_; }
+  void show_sessions() { sessions_cell_.set(static_cast<int64_t>(sessions())); }
   void read_later(connection& c);
   std::string next_id();
 
@@ -76,6 +80,7 @@ class rtmp_server {
   std::unique_ptr<runtime::tcp_acceptor> acceptor_;
   std::vector<std::unique_ptr<connection>> connections_, retired_;
   std::vector<connection*> read_again_;
+  size_t controls_ = 0, over_limit_ = 0;  // of connections_
   base::metric_cell& sessions_cell_;
   base::metric_cell& bytes_in_cell_;
   base::metric_cell& bytes_out_cell_;

@@ -80,7 +80,11 @@ class FakeOrigin:
 
     def close(self):
         """Dies: nothing is accepted any more, everybody is closed."""
+        if not self._open:
+            return
         self._open = False
+        # A close alone leaves the socket to the thread that accepts: it would take one more client.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for sock in self._socks:
             try:

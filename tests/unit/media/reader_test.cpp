@@ -138,5 +138,38 @@ TEST_F(hub_test, audio_and_video_are_switched_by_themselves) {
   EXPECT_EQ(p.got(), all{sound(340)});
 }
 
+// ---- readers that go on
+
+TEST_F(hub_test, a_reader_goes_on_at_any_frame_with_the_headers_in_force_there) {
+  limits.retain = seconds(100);
+  limits.lag_max = std::chrono::hours(1);
+  const auto sent = headers + gop(0, 5) + all{at(video_header(7), 200), inter(210, 50)} + gop(1000, 5) +
+                    all{at(video_header(8), 1200), inter(1210, 60)};
+  send(sent, milliseconds(40));
+  const auto from = [&](uint64_t number) {
+    player p(stream(), reader_start::oldest);
+    p.source().go_on_at(number);
+    p.take();
+    EXPECT_EQ(p.source().next_number(), stream().end());
+    return p.got();
+  };
+  const all old{metadata(), video_header(), audio_header()}, changed{metadata(), video_header(7), audio_header()};
+  EXPECT_EQ(from(5), restamped(old, 80) + all(sent.begin() + 5, sent.end())) << "before they changed";
+  EXPECT_EQ(from(9), restamped(changed, 210) + all(sent.begin() + 9, sent.end())) << "in the same group";
+  EXPECT_EQ(from(12), restamped(changed, 1080) + all(sent.begin() + 12, sent.end())) << "and in the next";
+  EXPECT_EQ(from(sent.size()), restamped({metadata(), video_header(8), audio_header()}, 1210)) << "at the end";
+  EXPECT_EQ(from(sent.size() + 1), sent) << "where nothing is yet";
+}
+
+TEST_F(hub_test, a_reader_that_would_go_on_where_the_log_has_moved_on_starts_at_its_oldest) {
+  send(headers + gop(0, 25), milliseconds(40));
+  send(gop(1000, 25, 100), milliseconds(40));
+  ASSERT_GT(stream().begin(), 5u);
+  player p(stream(), reader_start::oldest);
+  p.source().go_on_at(5);
+  p.take();
+  EXPECT_EQ(p.got(), restamped(headers, 1000) + gop(1000, 25, 100));
+}
+
 }  // namespace
 }  // namespace sluice::media::test

@@ -233,8 +233,8 @@ TEST_P(losing, a_second_close_ends_the_publish_and_never_wanders) {
   EXPECT_EQ(other.published(), 0u);
 }
 
-TEST_P(losing, a_second_close_ends_the_play) {
-  auto& o = origin();
+TEST_P(losing, a_second_close_by_a_stock_origin_ends_the_play) {
+  auto& o = origin(false);
   begin(o);
   const size_t pulls = GetParam() == relay_mode::collapse ? 1 : 2;
   o.kick_all();

@@ -79,6 +79,28 @@ TEST_P(moving, the_publisher_leaves_while_the_old_owner_takes_its_time) {
   servers::test::run_turns(loop, 50);
 }
 
+// What that connection still reads is memory like any other.
+TEST_P(moving, the_budget_knows_what_the_old_owner_has_not_taken) {
+  retention_budget budget;
+  relays.retention = &budget;
+  relays.retention_hub.retain = std::chrono::hours(1);
+  auto& first = origin(GetParam().is_sluice);
+  auto& pub = publisher(0, "a");
+  pub.publish(key(0, 1, 200'000));
+  send(pub, 10);
+  origin(GetParam().is_sluice);
+  run_until(loop, [&] { return first.published() == 1 && budget.used > 200'000; });
+  auto thaw = first.freeze();
+  ASSERT_TRUE(control().drain("origin1", true));
+  send_until_moved(pub);
+  pub.leave();
+  run_until(loop, [&] { return !log.of("session_end").empty(); });
+  servers::test::run_turns(loop, 50);
+  EXPECT_GT(budget.used, 200'000u);
+  thaw->set_value();
+  run_until(loop, [&] { return budget.used == 0; });
+}
+
 INSTANTIATE_TEST_SUITE_P(kinds, moving,
                          ::testing::Values(kind{relay_mode::collapse, true, true},
                                            kind{relay_mode::collapse, true, false},

@@ -87,6 +87,21 @@ class origin_thread {
   void kick_all() {
     on_thread_of(thread_.loop(), [this] { server().close_all("kicked"); });
   }
+  /// The same for those that do not play.
+  void kick_publishers() {
+    on_thread_of(thread_.loop(), [this] { server().drain("kicked", false); });
+  }
+  /// A proxy tells it that the stream has an owner above the one that it knows.
+  void fence(const cluster::stream_key& key) {
+    const auto e = epoch_of(key);
+    on_thread_of(thread_.loop(), [&] { parts_->streams.told(key, {e.counter + 1, e.claim_id}); });
+  }
+  /// Under which it holds the stream.
+  cluster::epoch epoch_of(const cluster::stream_key& key) {
+    cluster::epoch e;
+    on_thread_of(thread_.loop(), [&] { e = parts_->fence.current(key); });
+    return e;
+  }
   size_t sessions() {
     size_t count = 0;
     on_thread_of(thread_.loop(), [&] { count = server().sessions(); });
@@ -219,6 +234,7 @@ class proxy_test : public ::testing::Test {
       servers::test::run_turns(loop, 1);
     }
   }
+  static cluster::stream_key key_of(const std::string& name) { return {"__defaultVhost__", "live", name}; }
   /// Streams by the shard on which their pull runs, in the proxy of two.
   static std::string stream_with_home(unsigned home) {
     for (int i = 0;; ++i) {
@@ -257,9 +273,7 @@ class proxy_test : public ::testing::Test {
     control_->on_owner_changed = [tell](const cluster::stream_key& key, const cluster::assignment& to) {
       tell([key, to](shard_context& c) { c.owner_changed(key, to); });
     };
-    control_->on_move = [tell](const cluster::action::move& what) {
-      tell([what](shard_context& c) { c.move(what); });
-    };
+    control_->on_move = [tell](const cluster::action::move& what) { tell([what](shard_context& c) { c.move(what); }); };
     threads_.start();
     threads_.run_on_all([this](runtime::shard& s) {
       const auto i = static_cast<unsigned>(s.index());

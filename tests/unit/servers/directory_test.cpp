@@ -200,5 +200,45 @@ TEST_F(directory_test, a_publisher_in_time_ends_the_wait) {
   EXPECT_GE(loop.now() - begin, milliseconds(30)) << "a publisher who leaves gives his players the whole time again";
 }
 
+// A replay is kept for viewers who come later; over all streams there is a limit, and the oldest goes first.
+TEST_F(directory_test, replays_that_are_kept_have_a_limit_together) {
+  using media::test::message_of;
+  limits.replays_bytes_max = 21'000;
+  limits.hub.age_max = base::duration::zero();
+  const auto replay = [&](const std::string& name, fake_publisher& p) {
+    const auto s = streams().publish(key(name), {{}, name, false, true}, p);
+    EXPECT_TRUE(s);
+    return *s;
+  };
+  uint32_t n = 0;
+  const auto grow = [&](live_stream& s) {
+    s.hub.append(message_of(media::test::key(40 * n, n, 3000)), loop.now() + milliseconds(n));
+    ++n;
+    streams().on_growth(s);
+    s.hub.flush();
+  };
+  auto& cut = metrics.counter("sluice_replays_cut_total", "");
+  fake_publisher third;
+  live_stream* a = replay("a", first);
+  live_stream* b = replay("b", second);
+  for (int i = 0; i < 3; ++i) grow(*a);
+  for (int i = 0; i < 3; ++i) grow(*b);
+  EXPECT_EQ(cut.value(), 0);
+  EXPECT_EQ(a->hub.begin(), 0u) << "kept";
+  EXPECT_EQ(b->hub.begin(), 0u);
+  grow(*b);
+  EXPECT_EQ(cut.value(), 1);
+  grow(*a);
+  EXPECT_GT(a->hub.begin(), 0u) << "the oldest goes";
+  EXPECT_EQ(b->hub.begin(), 0u);
+  live_stream* c = replay("c", third);
+  grow(*c);
+  EXPECT_EQ(cut.value(), 1) << "what is not kept does not count";
+  streams().unpublish(*b, second);
+  for (int i = 0; i < 4; ++i) grow(*c);
+  EXPECT_EQ(cut.value(), 1) << "nor does what is gone";
+  EXPECT_EQ(c->hub.begin(), 0u);
+}
+
 }  // namespace
 }  // namespace sluice::servers::test

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "servers/rtmp/capabilities.hpp"
 #include "unit/servers/support.hpp"
 
 // Publishers and players of an origin, over sockets.
@@ -306,6 +307,93 @@ TEST_F(origin_test, closing_the_server_ends_everything) {
   EXPECT_EQ(origin().streams.published(), 0u);
   run_until(loop, [&] { return pub.ended && p.ended; });
   EXPECT_EQ(log.of("session_end").size(), 2u);
+}
+
+// ---- what other servers of ours are told
+
+class peers : public origin_test {
+ protected:
+  peers() { limits.trusted = {*base::network::parse("127.0.0.0/8")}; }
+  rtmp_client& peer(client_intent intent, peer_note note) {
+    auto request = ask_for(intent, "a");
+    request.command_object = amf0::object{{"sluice", note.to_amf()}};
+    return client(std::move(request));
+  }
+  rtmp_client& link(client_intent intent) {
+    auto& c = peer(intent, {.epoch = {1, 1}, .source = "p", .numbered = true});
+    run_until(loop, [&] { return c.started; });
+    return c;
+  }
+};
+
+TEST_F(peers, hear_that_the_stream_has_another_owner) {
+  auto& pub = link(client_intent::publish);
+  auto& p = link(client_intent::play);
+  auto& viewer = player("a");
+  ASSERT_TRUE(origin().streams.told({"__defaultVhost__", "live", "a"}, {2, 1}));
+  run_until(loop, [&] { return pub.ended && p.ended && viewer.ended; });
+  EXPECT_EQ(pub.codes, std::vector<std::string>{std::string(stale_epoch_code)});
+  EXPECT_EQ(p.codes, std::vector<std::string>{std::string(play_stale_code)});
+  EXPECT_EQ(viewer.codes, std::vector<std::string>{"NetStream.Play.UnpublishNotify"});
+}
+
+TEST_F(peers, hear_that_the_server_is_full) {
+  limits.sessions_max = 1;
+  auto& pub = link(client_intent::publish);
+  auto& other = peer(client_intent::play, {.numbered = true});
+  auto& viewer = client(ask_for(client_intent::play, "a"));
+  run_until(loop, [&] { return other.ended && viewer.ended; });
+  EXPECT_EQ(other.codes, std::vector<std::string>{std::string(full_code)});
+  EXPECT_EQ(viewer.codes, std::vector<std::string>{"NetConnection.Connect.Rejected"});
+  EXPECT_FALSE(other.reset || viewer.reset);
+  EXPECT_EQ(origin().refusals("too_many_sessions"), 2);
+  EXPECT_FALSE(pub.ended);
+}
+
+TEST_F(peers, hear_that_there_is_room_for_no_further_stream) {
+  stream_limits.streams_max = 0;
+  auto& p = peer(client_intent::play, {.numbered = true});
+  auto& viewer = client(ask_for(client_intent::play, "a"));
+  run_until(loop, [&] { return p.ended && viewer.ended; });
+  EXPECT_EQ(p.codes, std::vector<std::string>{std::string(play_at_capacity_code)});
+  EXPECT_EQ(viewer.codes, std::vector<std::string>{"NetStream.Play.Failed"});
+}
+
+TEST_F(peers, control_connections_are_no_sessions_and_find_room_in_a_full_server) {
+  limits.sessions_max = 1;
+  auto& shown = origin().metrics.gauge("sluice_sessions", "", {{"role", "origin"}, {"proto", "rtmp"}});
+  auto& control = peer(client_intent::control, {.control = true});
+  run_until(loop, [&] { return origin().bytes_in() > 3000; });
+  run_until(loop, [&] { return origin().server.sessions() == 0; });
+  EXPECT_EQ(shown.value(), 0);
+  auto& pub = publisher("a");
+  EXPECT_EQ(origin().server.sessions(), 1u);
+  const auto before = origin().bytes_in();
+  auto& more = peer(client_intent::control, {.control = true});
+  run_until(loop, [&] { return origin().bytes_in() > before + 3000; });
+  run_turns(loop);
+  EXPECT_EQ(origin().server.sessions(), 1u);
+  EXPECT_EQ(shown.value(), 1);
+  EXPECT_FALSE(control.ended || more.ended);
+  pub.close();
+  control.close();
+  more.close();
+  run_until(loop, [&] { return origin().server.sessions() == 0; });
+  EXPECT_EQ(shown.value(), 0);
+  EXPECT_EQ(origin().refusals("too_many_sessions"), 0);
+}
+
+TEST_F(peers, a_full_server_lets_in_few_to_be_told) {
+  limits.sessions_max = 0;
+  std::vector<rtmp_client*> all;
+  for (int i = 0; i < 40; ++i) all.push_back(&client(ask_for(client_intent::play, "a"), {.drip = true}));
+  run_until(loop, [&] { return origin().refusals("too_many_sessions") == 8; });
+  EXPECT_EQ(origin().server.sessions(), 0u);
+  for (auto* c : all) c->close();
+  run_turns(loop);
+  auto& next = client(ask_for(client_intent::play, "a"));
+  run_until(loop, [&] { return next.ended; });
+  EXPECT_EQ(next.codes, std::vector<std::string>{"NetConnection.Connect.Rejected"});
 }
 
 }  // namespace
