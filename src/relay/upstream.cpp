@@ -244,7 +244,8 @@ void upstream::on_deadline() {
       pinged_at_ = base::never;
       return timer_.arm_at(std::max(session_->last_received() + quiet_max, now + std::chrono::milliseconds(100)));
     }
-    if (pinged_at_ == base::never) pinged_at_ = now;
+    // An answer may be as old as the quiet time by now: it counts all the same.
+    if (pinged_at_ == base::never || session_->last_received() >= pinged_at_) pinged_at_ = now;
     if (now - pinged_at_ >= answer_max) return end([](upstream_events& e) { e.on_lost(true, "origin_silent"); });
     session_->send_ping(now);
     if (!blocked_) flush();
