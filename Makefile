@@ -1,10 +1,10 @@
 # Everything a contributor needs by one word each. The work is done by CMake (CMakePresets.json) and the scripts in scripts/.
-.PHONY: help build run test unit threads sim e2e bench soak fuzz-long format tidy deps clean
+.PHONY: help build run test web unit threads sim e2e bench soak fuzz-long format tidy deps clean
 
 help:
 	@echo "make build      release build: build/release/sluice"
-	@echo "make run        a whole cluster on this machine (ARGS='--origins 2')"
-	@echo "make test       all tests: tidy, unit under ASan, threads under TSan, the simulator, end to end (unit, threads, sim, e2e: one of them)"
+	@echo "make run        a whole cluster on this machine and the URL of its player (ARGS='--origins 2'; ARGS=--demo: with a test picture)"
+	@echo "make test       all tests: tidy, unit under ASan, threads under TSan, the simulator, end to end (web, unit, threads, sim, e2e: one of them)"
 	@echo "make soak       what takes minutes to hours: SIM_SEEDS (200000) schedules of the simulator, and end-to-end tests"
 	@echo "make bench      figures beside those of other servers (ARGS: see bench/README.md)"
 	@echo "make fuzz-long  every fuzz target for FUZZ_SECONDS (300)"
@@ -20,13 +20,14 @@ build:
 	@scripts/build.sh release sluice
 
 run: build
+	@case '$(ARGS)' in *--demo*) scripts/install-deps.sh demo;; esac
 	build/release/sluice run $(ARGS)
 
 test:
 	@scripts/install-deps.sh build test
 	@scripts/test.sh
 
-unit threads sim e2e:
+web unit threads sim e2e:
 	@scripts/install-deps.sh build test
 	@scripts/test.sh $@
 

@@ -3,12 +3,14 @@
 
 #include <benchmark/benchmark.h>
 
+#include <array>
 #include <string>
 #include <vector>
 
 #include "base/bytes.hpp"
 #include "cluster/core/placement.hpp"
 #include "load/stream_shape.hpp"
+#include "media/bridge/ts.hpp"
 #include "media/hub.hpp"
 #include "media/reader.hpp"
 #include "proto/amf0/value.hpp"
@@ -200,6 +202,55 @@ void hub_fan_out(benchmark::State& state) {
   state.SetBytesProcessed(static_cast<int64_t>(bytes));
 }
 BENCHMARK(hub_fan_out)->Arg(1)->Arg(500);
+
+/// The same ten seconds as MPEG-TS, into one buffer that keeps its capacity. Bytes are those of the messages; item: a
+/// message. The load tool's video has no NAL units, so it is put into one for each frame.
+void ts_bridge(benchmark::State& state) {
+  std::vector<media::frame> frames;
+  size_t bytes = 0;
+  const auto add = [&](uint8_t type, uint32_t timestamp, base::bytes_view body) {
+    rtmp::message m{timestamp, type, 1, 4, base::slice::copy_of(body, rtmp::message_headroom)};
+    frames.push_back(media::make_frame(std::move(m), timestamp, {}, true));
+    bytes += body.size();
+  };
+  constexpr std::array<uint8_t, 24> video_header{0x17, 0,    0,    0,    0,    1, 0x42, 0xC0, 0x1E, 0xFF, 0xE1, 0,
+                                                 4,    0x67, 0x42, 0xC0, 0x1E, 1, 0,    4,    0x68, 0xCB, 0x8C, 0xB2};
+  add(rtmp::video, 0, video_header);
+  add(rtmp::audio, 0, std::array<uint8_t, 4>{0xAF, 0, 0x12, 0x10});
+  std::vector<uint8_t> body;
+  for (const rtmp::message& m : messages()) {
+    if (!rtmp::is_media(m.type) || m.payload.size() < 16) continue;
+    body.assign(m.payload.view().begin(), m.payload.view().end());
+    if (m.type == rtmp::audio) {
+      body[0] = 0xAF;
+      body[1] = 1;
+    } else if (m.type == rtmp::video) {
+      const auto length = static_cast<uint32_t>(body.size() - 9);
+      body[1] = 1;
+      body[2] = body[3] = body[4] = 0;
+      for (size_t i = 0; i < 4; ++i) body[5 + i] = static_cast<uint8_t>(length >> (24 - 8 * i));
+      body[9] = 0x41;
+    }
+    add(m.type, m.timestamp, body);
+  }
+  std::vector<uint8_t> out;
+  size_t written = 0;
+  for (auto _ : state) {
+    media::ts_bridge bridge({.audio_pes_ms = static_cast<uint32_t>(state.range(0))});
+    written = 0;
+    for (const media::frame& f : frames) {
+      out.clear();
+      bridge.write(f, out);
+      benchmark::DoNotOptimize(out.data());
+      written += out.size();
+    }
+    if (bridge.broken() > 0) state.SkipWithError("broken");
+  }
+  state.counters["overhead"] = static_cast<double>(written) / static_cast<double>(bytes) - 1;
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * bytes));
+  state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * frames.size()));
+}
+BENCHMARK(ts_bridge)->Arg(0)->Arg(100);
 
 /// N publishers in turn, a message at a time, each into a reader and a hub that retains 4 s: the parts of ingest and of
 /// relay-publish that are ours, with caches as cold as there. Item: a message.

@@ -2,6 +2,7 @@
 # The test suite: `make test` runs all steps, scripts/test.sh STEP... runs some. Steps go on after one has failed; a table at the
 # end says which did, and how long each took.
 #   tidy     layers, file lengths and the like (tests/tidy)
+#   web      unit tests of the player page (web/)
 #   unit     unit tests, scenarios and fuzz corpora under AddressSanitizer and UBSan
 #   threads  the tests labelled `threaded`, under ThreadSanitizer
 #   sim      20,000 schedules of faults (SIM_SEEDS) in the simulator, and the mutants of the core that it must find (tests/sim)
@@ -13,6 +14,8 @@ cd "$(dirname "$0")/.." || exit
 test_jobs=2
 
 step_tidy() { python3 tests/tidy/check.py --self-test && python3 tests/tidy/check.py; }
+
+step_web() { scripts/build-web.sh --test; }
 
 step_unit() {
   scripts/build.sh asan && ctest --test-dir build/asan -j "$test_jobs" --output-on-failure --no-tests=error
@@ -36,7 +39,7 @@ step_sim() {
 }
 
 step_e2e() {
-  scripts/build.sh release sluice rtmp_load &&
+  scripts/build.sh release sluice rtmp_load hls_tool ts_mux_tool && scripts/build-web.sh --packages &&
     /usr/bin/python3 -m pytest tests/e2e -q --junitxml=build/e2e.xml || return 1  # 5, "no tests", is a failure too
   # A test that was left out has not passed: install-deps.sh brings all that they need.
   grep -q 'skipped="0"' build/e2e.xml || { echo "end-to-end tests were skipped, see above"; return 1; }
@@ -44,7 +47,7 @@ step_e2e() {
 
 summary=()
 failed=0
-for step in "${@:-tidy unit threads sim e2e}"; do
+for step in "${@:-tidy web unit threads sim e2e}"; do
   for name in $step; do
     declare -F "step_$name" >/dev/null || { echo "test.sh: unknown step $name" >&2; exit 2; }
     echo "=== $name"

@@ -161,7 +161,7 @@ class Rig:
             raise RuntimeError(f"{server.process.args[1]} is not {wanted}: {e}") from e
 
     def sluice_origin(self, register=None, options=()):
-        arguments = ["origin", "--rtmp", "127.0.0.1:0", "--api", "127.0.0.1:0", "--server-id", f"bench-{len(self.servers)}"]
+        arguments = ["origin", "--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--api", "127.0.0.1:0", "--server-id", f"bench-{len(self.servers)}"]
         if register:
             arguments += ["--register", register]
         server, lines = self._sluice([*arguments, *options])

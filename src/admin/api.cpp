@@ -6,6 +6,9 @@
 #include <charconv>
 #include <utility>
 
+#include "admin/pages.hpp"
+#include "admin/static_files.hpp"
+
 namespace sluice::admin {
 namespace {
 
@@ -105,10 +108,18 @@ router make_proxy_api(version_info info, std::string token) {
   return api;
 }
 
-router make_proxy_http(version_info info) {
+router make_site(version_info info, router::pages pages) {
   router api;
   api.add(versions_route(origin_versions_body(info)));
+  api.otherwise(std::move(pages));
   return api;
+}
+
+router::pages make_pages(std::string static_folder) {
+  return [files = static_files(std::move(static_folder))](const runtime::http_request& request) {
+    auto file = files(request);
+    return file ? file : page_response(request);
+  };
 }
 
 router make_origin_api(version_info info, metrics_source metrics) {

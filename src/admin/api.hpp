@@ -40,8 +40,10 @@ router make_system_api(const version_info& info, cluster::address_policy policy,
                        metrics_source metrics, cluster_operations operations);
 /// The proxy's HTTP API (11985): versions; all that it will have beside needs `token`.
 router make_proxy_api(version_info info, std::string token);
-/// The proxy's HTTP server (18080), as long as it serves no media: versions.
-router make_proxy_http(version_info info);
+/// What an HTTP port for players serves beside media: versions, and `pages`.
+router make_site(version_info info, router::pages pages);
+/// The files of a folder (or none: empty), and behind them the built-in pages: a file wins over a page of its name.
+router::pages make_pages(std::string static_folder);
 /// An origin's --api: versions, metrics.
 router make_origin_api(version_info info, metrics_source metrics);
 

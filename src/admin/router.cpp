@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
-#include <optional>
 #include <utility>
 
 namespace sluice::admin {
@@ -106,6 +105,9 @@ void router::operator()(const http_request& request, respond done) const {
     if (r.method != method) continue;
     chosen = &r;
     name = *matched;
+  }
+  if (allow.empty() && pages_) {
+    if (auto page = pages_(request)) return done(std::move(*page));
   }
   // A preflight carries no Authorization (Fetch, 3.2.2), and tells nothing but the methods.
   if (request.method == "OPTIONS" && !allow.empty()) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,12 +37,16 @@ class router {
   /// `token` empty: there is none.
   explicit router(std::string token = {}) : token_(std::move(token)) {}
   void add(route r) { routes_.push_back(std::move(r)); }
+  /// Asked, for everyone, when no route has the path; what it does not have either is a 404.
+  using pages = std::function<std::optional<runtime::http_response>(const runtime::http_request& request)>;
+  void otherwise(pages p) { pages_ = std::move(p); }
   /// Any thread, once no more routes are added. `done` is called once, by the route or at once.
   void operator()(const runtime::http_request& request, respond done) const;
 
  private:
   std::string token_;
   std::vector<route> routes_;
+  pages pages_;
 };
 
 /// True if `authorization` (a header's value) carries the token. Takes the same time wherever they differ.

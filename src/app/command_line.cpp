@@ -64,8 +64,9 @@ class subcommand {
                          ->type_size(1)
                          ->allow_extra_args(false);
       options_.push_back(table.flag(s));
-      // A list's flag may be repeated; of any other a second one is an error.
-      option->expected(1, s.list ? 1024 : 1);
+      if (s.bare) bare_.insert(s.name);
+      // A list's flag may be repeated; of any other a second one is an error. A bare one is empty to CLI11.
+      option->expected(s.bare ? 0 : 1, s.list ? 1024 : 1);
       option->allow_extra_args(false);
     }
   }
@@ -105,6 +106,7 @@ class subcommand {
     from.environment = around.environment;
     for (const auto& [name, values] : flags_) {
       if (!values.empty()) from.flags[name] = fmt::format("{}", fmt::join(values, ","));
+      if (!values.empty() && bare_.contains(name) && from.flags[name].empty()) from.flags[name] = "on";
     }
     std::vector<std::string> warnings;
     if (!no_env_file_) {
@@ -135,6 +137,7 @@ class subcommand {
   CLI::App* app_;
   std::vector<const setting_table*> tables_;
   std::map<std::string, std::vector<std::string>> flags_;
+  std::set<std::string> bare_;  // names of switches that need no value
   std::vector<std::string> options_;
   std::string config_file_;
   bool no_env_file_ = false;
@@ -187,7 +190,7 @@ void plan_children(invocation& result, const setting_table& proxy, const setting
     if (name.starts_with("PROXY_") || name.starts_with("SLUICE_ORIGIN_") || name.starts_with("SLUICE_RUN_")) continue;
     run.proxy_environment.push_back(name + "=" + value);
   }
-  run.origin_environment = run.proxy_environment;
+  run.origin_environment = run.foreign_environment = run.proxy_environment;
   roles::proxy_config plain_proxy;
   roles::origin_config plain_origin;
   hand_on(proxy, proxy_settings(plain_proxy), report,
@@ -216,6 +219,7 @@ constexpr const char* origin_examples =
     "  sluice origin --rtmp 0 --api 0 --register http://10.0.0.1:12025/api/v1/srs/register\n";
 constexpr const char* run_examples =
     "  sluice run\n"
+    "  sluice run --demo\n"
     "  sluice run --origins 4 --rtmp-server 127.0.0.1:1935\n";
 
 invocation refused(const std::vector<std::string>& errors, const std::string& command) {

@@ -31,6 +31,7 @@ struct setting {
   setter apply;                  ///< stores the value in the configuration that the table was made for
   bool secret = false;           ///< never printed, nor put on a command line
   bool list = false;             ///< the flag may be repeated, YAML may have a sequence
+  bool bare = false;             ///< a switch whose flag alone means `on`
 };
 
 /// The settings of one role, bound to the configuration that they fill (which must outlive the table).

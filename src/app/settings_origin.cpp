@@ -30,6 +30,7 @@ void add_listening(setting_table& t, roles::origin_config& c) {
     into.key = t.variable(t.settings.back());
   };
   add("rtmp", "1935", "RTMP publishers and players.", c.rtmp);
+  add("http", "8080", "HTTP players: HTTP-FLV, HTTP-TS and HLS.", c.http);
   add("api", "1985", "HTTP API and metrics.", c.api);
 }
 
@@ -79,6 +80,11 @@ void add_streams(setting_table& t, roles::origin_config& c) {
        store::duration(c.player_queue_duration, milliseconds(100), minutes(10))});
   add({group, "player_stall", "DURATION", "20s", "A player that takes nothing for this long is closed.",
        store::duration(c.player_stall, seconds(1), hours(1))});
+  add({group, "hls_segment", "DURATION", "2s",
+       "The least length of an HLS segment, which begins at a keyframe; of streams that come straight from an encoder.",
+       store::duration(c.hls_segment, seconds(1), minutes(1))});
+  add({group, "hls_window", "DURATION", "12s", "How much of a stream its HLS playlist shows.",
+       store::duration(c.hls_window, seconds(3), minutes(10))});
   add({group, "merge", "DURATION", "0ms",
        "How long data for a player may wait to be written together with what follows; 0 writes at once.",
        store::duration(c.merge, seconds(0), seconds(10))});
@@ -122,6 +128,9 @@ setting_table run_settings(roles::run_config& c) {
   setting_table t{"SLUICE_RUN_", {}};
   t.settings.push_back({"Origins", "origins", "N", "0", "How many origins to start; 0: one for each processor.",
                         store::number<unsigned>(c.origins, 0, 256)});
+  t.settings.push_back({"Demonstration", "demo", "on|off", "off",
+                        "Have ffmpeg publish a moving test picture with a clock as live/demo; `--demo` alone is `on`.",
+                        store::on_off(c.demo), false, false, true});
   return t;
 }
 

@@ -18,7 +18,7 @@ void add_listening(setting_table& t, roles::proxy_config& c) {
     into.key = t.variable(t.settings.back());
   };
   add("rtmp_server", "11935", "RTMP clients.", c.rtmp);
-  add("http_server", "18080", "HTTP-FLV, HTTP-TS and HLS clients; it answers /api/v1/versions only, so far.", c.http);
+  add("http_server", "18080", "HTTP-FLV, HTTP-TS and HLS players, and the player page.", c.http);
   add("http_api", "11985", "HTTP API, WHIP and WHEP.", c.http_api);
   add("webrtc_server", "18000", "WebRTC media (UDP). Checked; it does not serve yet.", c.webrtc);
   add("srt_server", "20080", "SRT clients (UDP). Checked; it does not serve yet.", c.srt);
@@ -46,6 +46,9 @@ void add_limits_and_media(setting_table& t, roles::proxy_config& c) {
   add({relaying, "merge", "DURATION", "0ms",
        "How long data for a viewer may wait to be written together with what follows; 0 writes at once.",
        store::duration(c.merge, seconds(0), seconds(10))});
+  add({relaying, "hls_segment", "DURATION", "2s",
+       "The least length of an HLS segment, which begins at a keyframe, of streams published here.",
+       store::duration(c.hls_segment, seconds(1), minutes(1))});
   add({relaying, "retention", "DURATION", "4s", "Media of each published stream that is kept for a fail-over.",
        store::duration(c.retention, seconds(0), minutes(1))});
   add({relaying, "retention_bytes", "BYTES", "8MiB", "The most that is kept for one stream; the oldest GOP goes first.",
@@ -149,7 +152,8 @@ void add_trust(setting_table& t, roles::proxy_config& c) {
   add({group, "http_api_auth_type", "TYPE", "", "`bearer`, the only type; required when enabled.",
        store::text(c.auth.type)});
   add({group, "http_api_auth_token", "TEXT", "", "The token; required when enabled.", store::text(c.auth.token), true});
-  add({group, "static_files", "FOLDER", "", "Static pages of the HTTP server; not served yet.",
+  add({group, "static_files", "FOLDER", "",
+       "A folder of pages for the HTTP server, in place of the built-in ones of the same names.",
        store::text(c.static_files)});
 }
 

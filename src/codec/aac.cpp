@@ -67,7 +67,10 @@ void read_general_audio(bit_reader& in, config& c) {
   c.short_frames = in.flag();
   if (in.flag()) in.skip(14);  // coreCoderDelay
   const bool extension = in.flag();
-  if (c.channel_configuration == 0) c.channels = read_program_config(in);
+  if (c.channel_configuration == 0) {
+    c.program_config_bit = in.position();
+    c.channels = read_program_config(in);
+  }
   if (c.object_type == 6 || c.object_type == 20) in.skip(3);
   if (!extension) return;
   if (c.object_type == er_bsac_type) in.skip(5 + 11);
@@ -82,6 +85,45 @@ void read_sync_extension(bit_reader& in, config& c) {
   if (!c.sbr) return;
   c.sbr_rate_hz = read_sample_rate(in);
   if (in.remaining() >= 12 && in.bits(11) == ps_sync) c.ps = in.flag();
+}
+
+constexpr uint32_t program_config_element = 5;  // id_syn_ele, table 4.71
+
+uint32_t copy_bits(bit_reader& in, bit_writer& out, unsigned count) {
+  const uint32_t v = in.bits(count);
+  out.bits(v, count);
+  return v;
+}
+
+// program_config_element(), §4.4.1.1, behind its id. It is aligned to bytes before its comment, counted from where the
+// bytes in hand begin, so it is taken to another place bit by bit.
+std::vector<uint8_t> move_program_config(base::bytes_view config, size_t from) {
+  std::vector<uint8_t> bytes;
+  bit_writer out(bytes);
+  bit_reader in(config);
+  in.skip(from);
+  out.bits(program_config_element, 3);
+  size_t written = 3;
+  const auto copy = [&](unsigned count) {
+    written += count;
+    return copy_bits(in, out, count);
+  };
+  copy(4 + 2 + 4);
+  uint32_t channel_elements = copy(4);
+  channel_elements += copy(4);
+  channel_elements += copy(4);
+  const uint32_t lfe = copy(2), data = copy(3), coupling = copy(4);
+  for (const unsigned mixdown : {4u, 4u, 3u}) {
+    if (copy(1)) copy(mixdown);
+  }
+  for (uint32_t i = 0; i < channel_elements; ++i) copy(5);
+  for (uint32_t i = 0; i < lfe + data; ++i) copy(4);
+  for (uint32_t i = 0; i < coupling; ++i) copy(5);
+  in.align_to_byte();
+  out.bits(0, static_cast<unsigned>((8 - written % 8) % 8));
+  const uint32_t comment = copy_bits(in, out, 8);
+  for (uint32_t i = 0; i < comment; ++i) copy_bits(in, out, 8);
+  return bytes;
 }
 
 }  // namespace
@@ -127,6 +169,31 @@ std::vector<uint8_t> serialise(const config& c) {
   out.bits(ps_sync, 11);
   out.bits(1, 1);
   return bytes;
+}
+
+base::result<adts> make_adts(base::bytes_view audio_specific_config) {
+  const auto c = parse_config(audio_specific_config);
+  if (!c) return base::fail("aac_not_for_adts", c.error().text);
+  const auto rate = std::ranges::find(sample_rates, c->sample_rate_hz);
+  if (c->object_type > 4 || c->short_frames || rate == sample_rates.end() || c->channel_configuration > 7)
+    return base::fail("aac_not_for_adts", "object type, frame length, sample rate or channels that ADTS cannot say");
+  adts a;
+  a.profile = static_cast<uint8_t>(c->object_type - 1);
+  a.rate_index = static_cast<uint8_t>(rate - sample_rates.begin());
+  a.channel_configuration = c->channel_configuration;
+  if (c->channel_configuration == 0) a.prefix = move_program_config(audio_specific_config, c->program_config_bit);
+  return a;
+}
+
+std::array<uint8_t, adts_header_size> adts_header(const adts& a, size_t raw_size) {
+  const size_t length = adts_header_size + a.prefix.size() + raw_size;
+  return {0xFF,
+          0xF1,  // MPEG-4, layer 0, no CRC
+          static_cast<uint8_t>(a.profile << 6 | a.rate_index << 2 | a.channel_configuration >> 2),
+          static_cast<uint8_t>(a.channel_configuration << 6 | length >> 11),
+          static_cast<uint8_t>(length >> 3),
+          static_cast<uint8_t>(length << 5 | 0x1F),  // buffer fullness 0x7FF: variable bit rate
+          0xFC};                                     // one raw data block
 }
 
 std::string codec_string(const config& c) {

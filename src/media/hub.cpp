@@ -68,6 +68,7 @@ void hub::take(rtmp::message msg, base::time_point now) {
   }
   if (media && !f.header && !rebase_pending_) note_time(f);
   if (span_pending_) open_pending_span();
+  if (media && !f.header) cut(f, original - sender_offset_);
   ++source_next_;
   push(std::move(f));
 }
@@ -112,6 +113,7 @@ void hub::push(frame f) {
 }
 
 void hub::note_header(const frame& f) {
+  cut_header(f);
   auto next = std::make_shared<header_set>(*headers_);
   put_header(*next, f);
   headers_ = std::move(next);
@@ -225,6 +227,7 @@ void hub::pop_front() {
   if (!frames_.empty()) front_arrival_ = frames_.front().arrival;
   if (flushed_ < first_) flushed_ = first_;
   while (!joins_.empty() && joins_.front().number < first_) joins_.pop_front();
+  while (!segments_.empty() && segments_.front().number < first_) segments_.pop_front();
   while (spans_.size() > 1 && spans_[1].begin <= first_) spans_.erase(spans_.begin());
 }
 

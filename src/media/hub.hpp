@@ -10,6 +10,7 @@
 #include "base/time.hpp"
 #include "media/frame.hpp"
 #include "media/mark.hpp"
+#include "media/segment_tracker.hpp"
 
 namespace sluice::media {
 
@@ -83,6 +84,10 @@ class hub {
   /// A header that is sent to bring this hub up to date, outside the numbering: what it has already is no news to its
   /// readers.
   void append_header(rtmp::message msg, base::time_point now);
+  /// Segments are counted from the source's next message on, unless they are already: a mark may have told where.
+  /// Of a source with a name only.
+  void begin_segments(const publication_start& start);
+  bool segmented() const { return cuts_ || cut_later_; }
   /// Of a source without numbers: it goes on where it stopped, and `offset` takes its timestamps to the old timeline.
   void resume_source(uint32_t offset);
   /// One message, in order. `now` is its arrival.
@@ -118,6 +123,16 @@ class hub {
   /// Those in force before frame `number`, as far as the log tells; else the newest.
   std::shared_ptr<const header_set> headers_at(uint64_t number) const;
   size_t readers() const { return readers_.size(); }
+  /// Where the frames of the log begin segments: how, if that frame begins one; the first one that does, from a frame
+  /// on. nullptr: none.
+  struct segment_begin {
+    uint64_t number;  ///< of the frame
+    segment_state state;
+  };
+  const segment_state* segment_at(uint64_t number) const;
+  const segment_begin* next_segment(uint64_t number) const;
+  /// Set while the source's first segment has yet to begin.
+  std::optional<publication_start> segments_start() const;
 
   /// Where message `number` of `source` is, or will be, in the log; if the log does not hold it any more, begin() - 1
   /// at most, as a signed number. Nothing if the log has nothing of that publication.
@@ -146,6 +161,8 @@ class hub {
   void take(rtmp::message msg, base::time_point now);
   void open_span(const std::string& source, uint64_t first);
   void open_pending_span();
+  void cut(const frame& f, uint32_t own_timestamp);
+  void cut_header(const frame& f);
   void push(frame f);
   void note_header(const frame& f);
   void note_time(const frame& f);
@@ -190,6 +207,12 @@ class hub {
   uint32_t headers_left_ = 0;   // messages that come without a number
   bool span_pending_ = false;   // the next numbered message opens a span
   bool held_ = false;
+
+  // Segments of the source (hub_segments.cpp).
+  std::unique_ptr<segment_tracker> cuts_;         // while it is known how they are counted
+  publication_start cuts_start_;                  // if cuts_ does not run yet
+  std::optional<mark::segment_begin> cut_later_;  // told by a mark, of a message to come
+  base::ring<segment_begin> segments_;            // of frames of the log
 };
 
 }  // namespace sluice::media

@@ -28,6 +28,8 @@ void hub::begin_source(base::time_point now, std::string id) {
   source_next_ = 0;
   span_pending_ = !source_.empty();
   skip_ = headers_left_ = sender_offset_ = 0;
+  cuts_.reset();
+  cut_later_.reset();
   const bool seen = !readers_.empty() && timed_;
   rebase_pending_ = seen;
   if (!seen) {
@@ -58,6 +60,8 @@ mark_outcome hub::on_mark(const mark& m, bool fresh, base::time_point now) {
     headers_left_ = m.headers;
     source_next_ = m.next;
     sender_offset_ = m.offset;
+    cut_later_ = m.segment;
+    if (m.segments_start) begin_segments(*m.segments_start);
     return outcome;
   }
   live_ = true;

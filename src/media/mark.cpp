@@ -23,6 +23,54 @@ std::optional<uint64_t> whole(const amf0::value& object, std::string_view member
   return static_cast<uint64_t>(number);
 }
 
+void encode_segment(const mark::segment_begin& s, amf0::object& members) {
+  const auto add = [&](std::string_view name, auto value) {
+    members.emplace_back(std::string(name), static_cast<double>(value));
+  };
+  add("segAt", s.at);
+  add("segNumber", s.state.number);
+  add("segBegin", s.state.begin_ms);
+  add("segZero", s.state.zero_wall_ms);
+  add("segBreaks", s.state.discontinuities);
+  add("segTarget", s.state.target_ms);
+  add("segLongest", s.state.advertised_s);
+  add("segNew", s.state.discontinuity ? 1 : 0);
+}
+
+void encode_start(const publication_start& s, amf0::object& members) {
+  members.emplace_back("segFirst", static_cast<double>(s.number));
+  members.emplace_back("segWall", static_cast<double>(s.wall_ms));
+  members.emplace_back("segTarget", static_cast<double>(s.target_ms));
+}
+
+std::optional<publication_start> decode_start(const amf0::value& members) {
+  if (!members.find("segFirst")) return std::nullopt;
+  const auto first = whole(members, "segFirst", exact_max), wall = whole(members, "segWall", exact_max),
+             target = whole(members, "segTarget", UINT32_MAX);
+  if (!first || !wall || !target) return std::nullopt;
+  return publication_start{*first, *first, static_cast<int64_t>(*wall), static_cast<uint32_t>(*target), 0};
+}
+
+// All of it or nothing.
+std::optional<mark::segment_begin> decode_segment(const amf0::value& members) {
+  if (!members.find("segAt")) return std::nullopt;
+  const auto at = whole(members, "segAt", exact_max), number = whole(members, "segNumber", exact_max),
+             begin = whole(members, "segBegin", exact_max), zero = whole(members, "segZero", exact_max),
+             breaks = whole(members, "segBreaks", exact_max), target = whole(members, "segTarget", UINT32_MAX),
+             longest = whole(members, "segLongest", UINT32_MAX), fresh = whole(members, "segNew", 1);
+  if (!at || !number || !begin || !zero || !breaks || !target || !longest || !fresh) return std::nullopt;
+  mark::segment_begin s;
+  s.at = *at;
+  s.state = {*number,
+             *begin,
+             static_cast<int64_t>(*zero),
+             *breaks,
+             static_cast<uint32_t>(*target),
+             static_cast<uint32_t>(*longest),
+             *fresh == 1};
+  return s;
+}
+
 }  // namespace
 
 std::vector<uint8_t> encode_mark(const mark& m) {
@@ -33,6 +81,8 @@ std::vector<uint8_t> encode_mark(const mark& m) {
     members.emplace_back("source", m.source);
     members.emplace_back("next", static_cast<double>(m.next));
     members.emplace_back("offset", static_cast<double>(m.offset));
+    if (m.segment) encode_segment(*m.segment, members);
+    if (m.segments_start) encode_start(*m.segments_start, members);
   }
   amf0::encode_all({amf0::value(name), amf0::value(std::move(members))}, out);
   return out;
@@ -53,8 +103,12 @@ std::optional<mark> parse_mark(const rtmp::message& msg) {
   const auto headers = whole(members, "headers", 64);
   const auto* source = members.find("source");
   if (!next || !offset || !headers) return std::nullopt;
-  mark m{std::string(source ? source->string_or("") : ""), *next, static_cast<uint32_t>(*offset),
-         static_cast<uint32_t>(*headers)};
+  mark m{std::string(source ? source->string_or("") : ""),
+         *next,
+         static_cast<uint32_t>(*offset),
+         static_cast<uint32_t>(*headers),
+         decode_segment(members),
+         decode_start(members)};
   if (m.source.size() > source_bytes_max || (m.source.empty() && m.headers == 0)) return std::nullopt;
   return m;
 }

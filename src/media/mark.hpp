@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "media/segment_clock.hpp"
 #include "proto/rtmp/message.hpp"
 
 namespace sluice::media {
@@ -19,6 +20,16 @@ struct mark {
   uint32_t offset = 0;  ///< ms that its timestamps are above the publisher's own, modulo 2^32
   /// So many messages follow first that are headers in force (metadata, sequence headers): they have no number.
   uint32_t headers = 0;
+  /// Of the next segment that begins within this run, if the sender knows of one: what makes the receiver's segments
+  /// the same as everybody's.
+  struct segment_begin {
+    uint64_t at = 0;  ///< number of its first message
+    segment_state state;
+    bool operator==(const segment_begin&) const = default;
+  };
+  std::optional<segment_begin> segment;
+  /// How the first one is counted, if none has begun yet.
+  std::optional<publication_start> segments_start;
   bool operator==(const mark&) const = default;
 };
 

@@ -142,6 +142,13 @@ void reader::prepare_numbered(base::send_buffer& prelude) {
     m.source = span->source;
     m.next = span->first + (cursor_ - span->begin);
     m.offset = span->offset;
+    // A receiver to whom this is new counts segments from there on.
+    const auto* segment = hub_.next_segment(cursor_);
+    if (segment && segment->number < hub_.span_end(cursor_)) {
+      m.segment = mark::segment_begin{span->first + (segment->number - span->begin), segment->state};
+    } else if (span->source == hub_.source()) {
+      m.segments_start = hub_.segments_start();
+    }
     if (due_headers_) m.headers = static_cast<uint32_t>(due_headers_->size());
     mark_due_ = false;
     marked_span_ = span->begin;

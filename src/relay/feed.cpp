@@ -53,13 +53,22 @@ void feed::end_viewers(std::string_view code, std::string_view text) {
   linger_.arm_after(base::duration::zero());
 }
 
+source_maker rtmp_source(shard_context& shard, audience viewers, request_maker make_request) {
+  return [&shard, viewers, make = std::move(make_request)](const cluster::assignment& to, const link_terms& terms,
+                                                           upstream_events& events) -> std::unique_ptr<pull_source> {
+    auto link = std::make_unique<upstream>(shard.loop, shard.config.upstream, shard.upstream_cells, to.rtmp,
+                                           shard.control.line_of(to.origin_id), make(to, terms), events);
+    if (viewers == audience::one) link->limit_receive_memory(one_viewer_receive_bytes);
+    return link;
+  };
+}
+
 pull_feed::pull_feed(shard_context& shard, cluster::stream_key key, audience viewers, cluster::assignment to,
-                     request_maker make_request, std::string session, std::function<void()> on_unused)
+                     source_maker connect, std::string session, std::function<void()> on_unused)
     : feed(shard, std::move(key), viewers == audience::one ? shard.config.private_hub : shard.config.shared_hub,
            shard.flusher, std::move(on_unused)),
       to_(std::move(to)),
-      viewers_(viewers),
-      make_request_(std::move(make_request)),
+      connect_(std::move(connect)),
       session_(std::move(session)),
       watch_(shard.watchers, *this),
       retry_(shard.loop,
@@ -92,10 +101,7 @@ void pull_feed::dial() {
   marked_ = false;
   linked_at_ = base::never;
   watch_.start(to_.origin_id);
-  upstream_ = std::make_unique<upstream>(shard_.loop, shard_.config.upstream, shard_.upstream_cells, to_.rtmp,
-                                         shard_.control.line_of(to_.origin_id),
-                                         make_request_(to_, {hub().source(), hub().source_next()}), *this);
-  if (viewers_ == audience::one) upstream_->limit_receive_memory(one_viewer_receive_bytes);
+  upstream_ = connect_(to_, {hub().source(), hub().source_next()}, *this);
 }
 
 void pull_feed::dial_in_turn() {
@@ -119,8 +125,9 @@ void pull_feed::on_started() {
   give_up_at_ = base::never;
   linked_at_ = shard_.loop.now();
   shard_.control.dial_ok(to_.origin_id);
-  shard_.log.info("pull_start",
-                  {{"session", session_}, {"proto", "rtmp"}, {"stream", key_.str()}, {"origin", to_.origin_id}});
+  shard_.log.info(
+      "pull_start",
+      {{"session", session_}, {"proto", upstream_->proto()}, {"stream", key_.str()}, {"origin", to_.origin_id}});
   // From what is told by numbers to what is told by content, or back, nothing can be joined.
   const bool was_numbered = std::exchange(numbered_, upstream_->numbered());
   if (fed_ && numbered_ != was_numbered) note_gap(0);
@@ -173,6 +180,10 @@ void pull_feed::on_refused(const rtmp::client_status& status) {
   if (status.code == servers::play_stale_code) return retry("fenced");
   const bool full = status.code == servers::play_at_capacity_code || status.code == servers::full_code;
   if (full && played_) return retry("at_capacity", busy_delay);
+  // An HTTP server knows no waiting for a stream: at the next owner its publisher may not be there yet. One that lives,
+  // and has ended the stream itself, means it.
+  const bool by_http = !status.code.empty() && status.code[0] >= '0' && status.code[0] <= '9';
+  if (by_http && played_ && to_.origin_id != lost_alive_origin_) return retry("origin_refused", busy_delay);
   give_up(full ? "NetStream.Play.Failed" : std::string_view(status.code), status.description);
 }
 

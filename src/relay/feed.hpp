@@ -70,13 +70,19 @@ enum class audience : uint8_t { many, one };
 /// Makes the request for an origin; the terms say where a numbered link is to go on.
 using request_maker = std::function<rtmp::client_request(const cluster::assignment&, const link_terms&)>;
 
+/// Connects to an origin, on the shard's thread.
+using source_maker =
+    std::function<std::unique_ptr<pull_source>(const cluster::assignment&, const link_terms&, upstream_events&)>;
+/// By RTMP.
+source_maker rtmp_source(shard_context& shard, audience viewers, request_maker make_request);
+
 /// A feed that plays the stream from its origin, and from the next one when that is gone: from one of ours it goes on
 /// at the very message where the last one stopped, from others by what the messages look like (media::splicer).
 class pull_feed final : public feed, public upstream_events, public origin_watcher {
  public:
-  /// `to`: where to start. `make_request`: what to ask of an origin. `session`: its id, for logs.
+  /// `to`: where to start. `session`: its id, for logs.
   pull_feed(shard_context& shard, cluster::stream_key key, audience viewers, cluster::assignment to,
-            request_maker make_request, std::string session, std::function<void()> on_unused);
+            source_maker connect, std::string session, std::function<void()> on_unused);
   ~pull_feed() override;
   const std::string& origin() const override { return to_.origin_id; }
   void pause_source(bool on) override;
@@ -104,10 +110,9 @@ class pull_feed final : public feed, public upstream_events, public origin_watch
   void on_origin_lost(cluster::loss_reason reason) override;
 
   cluster::assignment to_;
-  const audience viewers_;
-  request_maker make_request_;
+  const source_maker connect_;
   const std::string session_;
-  std::unique_ptr<upstream> upstream_;
+  std::unique_ptr<pull_source> upstream_;
   std::unique_ptr<media::splicer> splicer_;  // while the origin's links are not numbered
   origin_watch watch_;
   runtime::timer retry_;  // of resolve(), or the splicer's deadline

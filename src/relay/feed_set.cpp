@@ -157,7 +157,8 @@ feed& feed_set::open(const cluster::stream_key& key, const cluster::assignment& 
   const unsigned home = home_of(key);
   std::unique_ptr<feed> made;
   if (home == shard_.index) {
-    made = std::make_unique<pull_feed>(shard_, key, audience::many, to, std::move(make_request), std::move(session),
+    made = std::make_unique<pull_feed>(shard_, key, audience::many, to,
+                                       rtmp_source(shard_, audience::many, std::move(make_request)), std::move(session),
                                        std::move(on_unused));
   } else {
     made = std::make_unique<replica_feed>(*this, ++ids_, home, key, to, std::move(make_request), std::move(session),

@@ -5,66 +5,38 @@ namespace sluice::relay {
 play_relay::play_relay(shard_context& shard, feed_set& feeds, servers::connection& client, client_ask ask,
                        uint32_t stream_id)
     : shard_(shard),
-      feeds_(feeds),
       client_(client),
       ask_(std::make_shared<const client_ask>(std::move(ask))),
       stream_(ask_->address.key.str()),
-      stream_id_(stream_id) {}
-
-void play_relay::start() {
-  feed* there = shard_.config.mode == relay_mode::per_viewer ? nullptr : feeds_.find(ask_->address.key);
-  if (there) {
-    join(*there);
-  } else {
-    find();
-  }
+      stream_id_(stream_id) {
+  viewer_.emplace(shard, feeds, ask_, *this);
 }
+
+void play_relay::start() { viewer_->start(); }
 
 void play_relay::stop() {
-  alive_.reset();
-  if (finding_ != 0) shard_.control.cancel(finding_);
   client_.stop_playing();
-  if (feed_) std::exchange(feed_, nullptr)->remove(*this);
+  viewer_.reset();
 }
 
-void play_relay::find() {
-  finding_ = shard_.control.find(shard_.loop, ask_->address.key, shard_.config.play_wait,
-                                 [this, alive = std::weak_ptr<bool>(alive_)](base::result<cluster::assignment> found) {
-                                   if (alive.expired()) return;
-                                   finding_ = 0;
-                                   if (found) return watch(*found);
-                                   const bool missing = found.error().reason == "stream_not_found";
-                                   client_.session().reject_play(
-                                       stream_id_, missing ? "NetStream.Play.StreamNotFound" : "NetStream.Play.Failed",
-                                       found.error().text);
-                                   client_.session_refused(found.error().reason, stream_, found.error().text);
-                                   client_.close_after_flush(found.error().reason);
-                                 });
+void play_relay::on_not_found(const base::error& e) {
+  const bool missing = e.reason == "stream_not_found";
+  client_.session().reject_play(stream_id_, missing ? "NetStream.Play.StreamNotFound" : "NetStream.Play.Failed",
+                                e.text);
+  client_.session_refused(e.reason, stream_, e.text);
+  client_.close_after_flush(e.reason);
 }
 
-void play_relay::watch(const cluster::assignment& to) {
-  const bool share =
-      shard_.config.mode == relay_mode::collapse || (shard_.config.mode == relay_mode::automatic && to.is_sluice);
-  if (share) {
-    auto make = [ask = ask_](const cluster::assignment& origin, const link_terms& terms) {
-      return shared_request_for(*ask, origin, terms);
-    };
-    return join(feeds_.open(ask_->address.key, to, std::move(make), client_.id() + "-pull"));
-  }
+void play_relay::on_own_origin(const cluster::assignment& to) {
   auto make = [ask = ask_, &config = shard_.config](const cluster::assignment& origin, const link_terms& terms) {
     return request_for(*ask, rtmp::client_intent::play, origin, terms, config);
   };
-  own_ =
-      std::make_unique<pull_feed>(shard_, ask_->address.key, audience::one, to, std::move(make), client_.id(), [] {});
-  join(*own_);
+  own_ = std::make_unique<pull_feed>(shard_, ask_->address.key, audience::one, to,
+                                     rtmp_source(shard_, audience::one, std::move(make)), client_.id(), [] {});
+  viewer_->join(*own_);
 }
 
-void play_relay::join(feed& f) {
-  feed_ = &f;
-  f.add(*this);
-}
-
-void play_relay::on_feed_started(feed& f) {
+void play_relay::on_feed(feed& f) {
   playing_ = true;
   if (!own_) ask_.reset();  // a shared feed holds the one that it uses
   client_.session().accept_play(stream_id_);
@@ -73,8 +45,7 @@ void play_relay::on_feed_started(feed& f) {
   client_.flush();
 }
 
-void play_relay::on_feed_ended(std::string_view code, std::string_view text) {
-  feed_ = nullptr;
+void play_relay::on_feed_end(std::string_view code, std::string_view text) {
   client_.stop_playing();
   if (playing_) {
     client_.session().send_status(stream_id_, "status", "NetStream.Play.UnpublishNotify", text);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "servers/live/segments_start.hpp"
 #include "servers/rtmp/capabilities.hpp"
 
 namespace sluice::relay {
@@ -22,6 +23,7 @@ publish_relay::publish_relay(shard_context& shard, servers::connection& client, 
       finish_timer_(shard.loop, [this] { finished(); }),
       retry_timer_(shard.loop, [this] { on_retry_timer(); }) {
   hub_.begin_source(shard_.loop.now(), publication_);
+  hub_.begin_segments(servers::segments_from_now(shard_.config.hls_segment));
 }
 
 publish_relay::~publish_relay() = default;

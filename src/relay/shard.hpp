@@ -45,6 +45,7 @@ struct relay_config {
   media::hub_limits retention_hub;        ///< of a publisher
   retention_budget* retention = nullptr;  ///< outlives the shards
   size_t retention_bytes_max = 8u << 20;  ///< per stream: over it the oldest GOP goes, once the origin has it
+  base::duration hls_segment = std::chrono::seconds(2);  ///< the least length of a segment of what is published here
   base::duration play_wait = std::chrono::seconds(10);
   base::duration recover_wait = std::chrono::seconds(30);  ///< of publishers and viewers whose origin is gone
   base::duration linger = std::chrono::seconds(3);         ///< a pull without viewers is kept so long

@@ -24,12 +24,13 @@ bool ends_stream(const rtmp::client_status& status) { return status.refused || s
 
 }  // namespace
 
-upstream_metrics::upstream_metrics(base::metrics& m)
-    : bytes_in(
-          m.counter("sluice_upstream_bytes_total", "Bytes from and to origins.", {{"dir", "in"}, {"proto", "rtmp"}})),
-      bytes_out(
-          m.counter("sluice_upstream_bytes_total", "Bytes from and to origins.", {{"dir", "out"}, {"proto", "rtmp"}})),
-      connections(m.gauge("sluice_upstream_connections", "Connections to origins open now.", {{"proto", "rtmp"}})) {}
+upstream_metrics::upstream_metrics(base::metrics& m, std::string_view proto)
+    : bytes_in(m.counter("sluice_upstream_bytes_total", "Bytes from and to origins.",
+                         {{"dir", "in"}, {"proto", std::string(proto)}})),
+      bytes_out(m.counter("sluice_upstream_bytes_total", "Bytes from and to origins.",
+                          {{"dir", "out"}, {"proto", std::string(proto)}})),
+      connections(m.gauge("sluice_upstream_connections", "Connections to origins open now.",
+                          {{"proto", std::string(proto)}})) {}
 
 upstream::upstream(runtime::loop& l, const upstream_config& config, upstream_metrics& metrics,
                    std::vector<base::endpoint> endpoints, std::shared_ptr<origin_line> line,

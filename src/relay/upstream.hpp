@@ -51,20 +51,33 @@ struct upstream_config {
 
 /// Bytes from and to origins, per shard.
 struct upstream_metrics {
-  explicit upstream_metrics(base::metrics& m);
+  explicit upstream_metrics(base::metrics& m, std::string_view proto = "rtmp");
   base::metric_cell& bytes_in;
   base::metric_cell& bytes_out;
   base::metric_cell& connections;
 };
 
+/// Where a pull gets a stream from: one connection to one origin.
+class pull_source {
+ public:
+  virtual ~pull_source() = default;
+  /// The origin sends marks. From upstream_events::on_started() on.
+  virtual bool numbered() const { return false; }
+  /// Stops and resumes reading what the origin sends.
+  virtual void pause_reading(bool on) = 0;
+  /// Takes leave, if that can be said, before the connection is closed by the destructor.
+  virtual void say_goodbye() {}
+  virtual std::string_view proto() const { return "rtmp"; }  ///< for logs
+};
+
 /// One RTMP connection to an origin: dials its endpoints in turn, runs the client session, and pushes a hub or hands
 /// over what it plays.
-class upstream final : public runtime::io_handler, public media::reader_owner {
+class upstream final : public pull_source, public runtime::io_handler, public media::reader_owner {
  public:
   upstream(runtime::loop& l, const upstream_config& config, upstream_metrics& metrics,
            std::vector<base::endpoint> endpoints, std::shared_ptr<origin_line> line, rtmp::client_request request,
            upstream_events& events);
-  ~upstream();
+  ~upstream() override;
 
   /// Bounds what the kernel takes in while reading is paused. To be called before the connection is made.
   void limit_receive_memory(int bytes) { receive_bytes_ = bytes; }
@@ -77,8 +90,8 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   std::optional<uint64_t> pushed_to() const { return reader_ ? std::optional(reader_->next_number()) : std::nullopt; }
   /// Sends the frames below `end` of the pushed hub's log, and then no more.
   void stop_pushing_at(uint64_t end);
-  /// The origin takes and sends marks. From on_started() on.
-  bool numbered() const { return numbered_; }
+  /// It takes them, too.
+  bool numbered() const override { return numbered_; }
   bool blocked() const { return blocked_; }
   /// Bytes of the pushed hub that have not been written.
   size_t backlog() const { return reader_ ? reader_->backlog() : 0; }
@@ -87,10 +100,9 @@ class upstream final : public runtime::io_handler, public media::reader_owner {
   /// closed too.
   void finish();
   /// Says goodbye (FCUnpublish, deleteStream) before the connection is closed by the destructor.
-  void say_goodbye();
+  void say_goodbye() override;
   void send_command(std::string_view name, const std::vector<amf0::value>& arguments);
-  /// Stops and resumes reading what the origin sends.
-  void pause_reading(bool on);
+  void pause_reading(bool on) override;
 
   void on_io(runtime::io_ready ready) override;
   void on_frames() override;

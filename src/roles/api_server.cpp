@@ -47,6 +47,29 @@ base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l, c
       });
 }
 
+base::result<std::unique_ptr<runtime::http_server>> open_media_http(
+    runtime::loop& l, const base::endpoint& at, bool share_port, runtime::descriptor_budget& descriptors,
+    servers::http_front& front, const cluster::vhost_rules& vhosts, base::log_sink& log, base::metrics& metrics) {
+  const auto count = [&metrics](std::string_view reason) {
+    metrics
+        .counter("sluice_refused_total", "Clients and requests refused, by reason.",
+                 {{"proto", "http"}, {"reason", std::string(reason)}})
+        .add();
+  };
+  front.on_refused = [&log, count](const runtime::http_request& request, std::string_view reason,
+                                   std::string_view text) {
+    count(reason);
+    log.warn("request_refused",
+             {{"peer", request.peer.to_string()}, {"target", request.target}, {"reason", reason}, {"text", text}});
+  };
+  runtime::http_server::limits limits;
+  limits.connections_max = SIZE_MAX;  // the descriptors bound them
+  limits.share_port = share_port;
+  limits.descriptors = &descriptors;
+  limits.on_refused = count;
+  return runtime::http_server::open(l, at, limits, log, servers::make_http_front(front, vhosts));
+}
+
 void note_process(base::metrics& metrics) {
   metrics.gauge("sluice_build_info", "Always 1; the label is the version.", {{"version", SLUICE_VERSION}}).set(1);
   metrics.gauge("process_open_fds", "Descriptors in use.").set(static_cast<int64_t>(runtime::descriptors_in_use()));
@@ -60,7 +83,8 @@ void note_stream(base::metrics& into, const std::string& stream, size_t viewers,
   into.gauge("sluice_stream_viewers", "Viewers of the stream here; another shard counts as one.", labels)
       .add(static_cast<int64_t>(viewers));
   into.gauge("sluice_stream_log_bytes", "Media of the stream held here.", labels).add(static_cast<int64_t>(log_bytes));
-  into.gauge("sluice_stream_live", "Threads here that have the stream live; 0: it waits for a source.", labels).set(live ? 1 : 0);
+  into.gauge("sluice_stream_live", "Threads here that have the stream live; 0: it waits for a source.", labels)
+      .set(live ? 1 : 0);
 }
 
 }  // namespace sluice::roles

@@ -5,7 +5,9 @@
 #include "admin/api.hpp"
 #include "base/log.hpp"
 #include "base/metrics.hpp"
+#include "runtime/descriptor_budget.hpp"
 #include "runtime/http_server.hpp"
+#include "servers/http/front.hpp"
 
 namespace sluice::roles {
 
@@ -13,6 +15,11 @@ namespace sluice::roles {
 base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l, const base::endpoint& at,
                                                              admin::router routes, base::log_sink& log,
                                                              base::metrics& metrics);
+
+/// The HTTP port of players. A connection may stay as long as it asks for something now and then (HLS).
+base::result<std::unique_ptr<runtime::http_server>> open_media_http(
+    runtime::loop& l, const base::endpoint& at, bool share_port, runtime::descriptor_budget& descriptors,
+    servers::http_front& front, const cluster::vhost_rules& vhosts, base::log_sink& log, base::metrics& metrics);
 
 /// Figures of this process, for every role: version, descriptors, resident memory. Written at each scrape.
 void note_process(base::metrics& metrics);

@@ -92,7 +92,7 @@ struct redis_config {
 
 struct proxy_config : common_config {
   listen_address rtmp;
-  listen_address http;  ///< answers /api/v1/versions, no media yet
+  listen_address http;  ///< HTTP-FLV, HTTP-TS, HLS, /api/v1/versions and pages
   listen_address http_api;
   listen_address webrtc;      ///< UDP; checked, it does not serve yet
   listen_address srt;         ///< UDP; checked, it does not serve yet
@@ -121,6 +121,7 @@ struct proxy_config : common_config {
   std::vector<base::network>
       origin_networks;  ///< where an origin may be; empty: anywhere that is not forbidden by its kind
   std::optional<base::ip_address> advertise;  ///< the address that clients and origins are told, if not the bound one
+  base::duration hls_segment{};               ///< the least length of an HLS segment
   unsigned shards = 0;                        ///< threads; 0: runtime::usable_cpus()
   base::duration merge{};                     ///< bound on the delay for merging writes to viewers; 0: none
   base::duration retention{};                 ///< media kept before the current GOP, per published stream
@@ -133,6 +134,7 @@ struct proxy_config : common_config {
 
 struct origin_config : common_config {
   listen_address rtmp;
+  listen_address http;  ///< HTTP-FLV, HTTP-TS, HLS
   listen_address api;
 
   std::vector<std::string> register_urls;  ///< whole URLs of proxies' register calls; may be empty
@@ -151,6 +153,8 @@ struct origin_config : common_config {
   base::duration gop_duration{};           ///< per stream, likewise
   size_t player_queue_bytes = 0;           ///< above it a player drops to the next keyframe
   base::duration player_queue_duration{};  ///< likewise, by timestamps
+  base::duration hls_segment{};            ///< the least length of an HLS segment
+  base::duration hls_window{};             ///< how much a playlist shows
   base::duration player_stall{};           ///< a player that takes nothing for this long is closed
   base::duration merge{};                  ///< bound on the delay for merging writes to players; 0: none
 
@@ -167,6 +171,7 @@ struct run_config : common_config {
   unsigned origins = 0;  ///< 0: runtime::usable_cpus()
   proxy_config proxy;    ///< what the proxy will be told, parsed: for the supervisor to plan with and to print
   std::string program;   ///< the file to execute as `sluice`
+  bool demo = false;     ///< have ffmpeg publish a test picture
 
   /// Further arguments of every child (`--play-wait`, `5s`, …): all that was given to `run` by any source, or has
   /// another default there, without the proxy's listen addresses and the secrets.
@@ -176,6 +181,8 @@ struct run_config : common_config {
   /// with the secrets, which must not stand on a command line.
   std::vector<std::string> proxy_environment;
   std::vector<std::string> origin_environment;
+  /// The same without any secret: for programs that are not ours.
+  std::vector<std::string> foreign_environment;
 };
 
 }  // namespace sluice::roles

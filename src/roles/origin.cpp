@@ -17,6 +17,9 @@
 #include "runtime/descriptor_budget.hpp"
 #include "runtime/http_server.hpp"
 #include "runtime/process.hpp"
+#include "servers/http/front.hpp"
+#include "servers/http/hls_server.hpp"
+#include "servers/http/live_access.hpp"
 #include "servers/live/directory.hpp"
 #include "servers/rtmp/origin_handler.hpp"
 #include "servers/rtmp/server.hpp"
@@ -26,6 +29,8 @@ namespace {
 
 // Descriptors for what is not a client: listeners, heartbeats, API calls, files.
 constexpr size_t descriptors_reserved_max = 128;
+// Of the memory that there is, what HLS segments may take.
+constexpr size_t hls_memory_share = 4;
 constexpr base::duration drain_check = std::chrono::milliseconds(20);
 // Of the memory that the cgroup allows, replays that are kept may take one part in this many.
 constexpr uint64_t replays_memory_share = 10;
@@ -64,15 +69,28 @@ class origin {
             loop_, streams_limits_, fence_, rtmp_.flusher(), [this](media::hub& h) { rtmp_.flusher().forget(h); },
             metrics_),
         vhosts_{config.vhosts, false},
+        players_limits_(make_player_limits()),
+        access_(streams_),
+        players_(loop_, "origin", players_limits_, access_, log, metrics_),
+        hls_limits_(make_hls_limits()),
+        hls_(loop_, hls_limits_, access_, vhosts_, log, metrics_),
         wake_timer_(loop_, [this] { wake_timer_.arm_after(cluster::fence::wake_interval); }),
         drain_timer_(loop_, [this] { on_drain_check(); }) {}
 
-  ~origin() { rtmp_.close_all("shutdown"); }
+  ~origin() {
+    hls_.close_all();
+    players_.close_all("shutdown");
+    rtmp_.close_all("shutdown");
+  }
 
   int run() {
     const auto rtmp = rtmp_.listen(config_.rtmp.at, {});
     if (!rtmp) return cannot_listen(log_, config_.rtmp.key, config_.rtmp.at, rtmp.error().reason, rtmp.error().text);
+    auto http = open_http();
+    if (!http) return cannot_listen(log_, config_.http.key, config_.http.at, http.error().reason, http.error().text);
+    http_ = std::move(*http);
     me_ = registration(*rtmp);
+    me_.http = {http_->local()};
     const admin::version_info version{SLUICE_VERSION, me_.pid, me_.server, me_.service};
     auto routes = admin::make_origin_api(version, [this](bool per_stream) { return metrics_text(per_stream); });
     auto api = open_api(loop_, config_.api.at, std::move(routes), log_, metrics_);
@@ -85,8 +103,9 @@ class origin {
     loop_.on_wake([this] { on_wake(); });
     wake_timer_.arm_after(cluster::fence::wake_interval);
     runtime::signal_watch signals(loop_, {SIGTERM, SIGINT}, [this](int) { stop(); });
-    report_phase(config_.ready_fd, "ready", {{"rtmp", *rtmp}, {"api", (*api)->local()}});
-    log_ready(log_, {{"rtmp", *rtmp}, {"api", (*api)->local()}});
+    const named_endpoints addresses = {{"rtmp", *rtmp}, {"http", http_->local()}, {"api", (*api)->local()}};
+    report_phase(config_.ready_fd, "ready", addresses);
+    log_ready(log_, addresses);
     if (config_.ready_fd >= 0) ::close(config_.ready_fd);
     loop_.run();
     heartbeats_.reset();
@@ -113,6 +132,40 @@ class origin {
     return l;
   }
 
+  servers::media_server_limits make_player_limits() {
+    servers::media_server_limits l;
+    if (config_.max_sessions > 0) l.sessions_max = config_.max_sessions;
+    l.descriptors = &budget_;
+    l.player_stall = config_.player_stall;
+    l.trusted = config_.trusted_networks;
+    l.log.bytes_max = std::max(config_.gop_bytes, config_.player_queue_bytes);
+    l.log.lag_max = config_.player_queue_duration;
+    return l;
+  }
+
+  servers::hls_limits make_hls_limits() const {
+    servers::hls_limits l;
+    l.window.window_ms =
+        static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(config_.hls_window).count());
+    l.bytes_max = runtime::usable_memory() / hls_memory_share;
+    return l;
+  }
+
+  base::result<std::unique_ptr<runtime::http_server>> open_http() {
+    front_.endless = [this](const auto& request, const auto& target, auto respond) {
+      players_.play(request, target, std::move(respond));
+    };
+    front_.playlist = [this](const auto& request, const auto& target, auto respond) {
+      hls_.playlist(request, target, std::move(respond));
+    };
+    front_.segment = [this](const auto& request, const auto& target, auto respond) {
+      hls_.segment(request, target, std::move(respond));
+    };
+    front_.other = admin::make_site({SLUICE_VERSION, std::to_string(::getpid()), config_.server_id, {}, {}},
+                                    admin::make_pages({}));
+    return open_media_http(loop_, config_.http.at, false, budget_, front_, vhosts_, log_, metrics_);
+  }
+
   servers::directory_limits make_stream_limits() const {
     servers::directory_limits l;
     l.hub.gop_cache = config_.gop_cache;
@@ -120,6 +173,7 @@ class origin {
     l.hub.age_max = config_.gop_duration;
     l.hub.lag_max = config_.player_queue_duration;
     if (config_.capacity > 0) l.publishers_max = config_.capacity;
+    l.hls_segment = config_.hls_segment;
     l.policy = policy_of(config_.second_publisher);
     l.publisher_idle = config_.publisher_idle;
     l.replays_bytes_max = runtime::usable_memory() / replays_memory_share;
@@ -149,7 +203,7 @@ class origin {
     info.period_ms =
         static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::milliseconds>(config_.register_interval).count());
     info.load.streams = static_cast<uint32_t>(streams_.published());
-    info.load.sessions = static_cast<uint32_t>(rtmp_.sessions());
+    info.load.sessions = static_cast<uint32_t>(rtmp_.sessions() + players_.sessions());
     info.weight = config_.weight;
     info.capacity = static_cast<uint32_t>(config_.capacity);
     r.sluice = info;
@@ -201,18 +255,21 @@ class origin {
   // second signal ends all at once.
   void stop() {
     if (std::exchange(stopping_, true)) return loop_.stop();
-    log_.info("stopping", {{"sessions", rtmp_.sessions()}});
+    log_.info("stopping", {{"sessions", rtmp_.sessions() + players_.sessions()}});
     give_up_at_ = loop_.now() + config_.grace_quit;
     heartbeats_.reset();
     rtmp_.stop_listening();
+    http_->stop_listening();
     rtmp_.drain("shutdown", false);
     // The last frames are shown to players after `merge`.
-    drain_timer_.arm_after(rtmp_.sessions() == 0 ? base::duration::zero() : config_.merge + drain_check);
+    drain_timer_.arm_after(rtmp_.sessions() + players_.sessions() == 0 ? base::duration::zero()
+                                                                       : config_.merge + drain_check);
   }
 
   void on_drain_check() {
     rtmp_.drain("shutdown", true);
-    if (rtmp_.sessions() == 0 || loop_.now() >= give_up_at_) return loop_.stop();
+    players_.drain("shutdown");
+    if (rtmp_.sessions() + players_.sessions() == 0 || loop_.now() >= give_up_at_) return loop_.stop();
     drain_timer_.arm_at(std::min(loop_.now() + drain_check, give_up_at_));
   }
 
@@ -227,6 +284,13 @@ class origin {
   servers::rtmp_server rtmp_;
   servers::directory streams_;
   const cluster::vhost_rules vhosts_;
+  const servers::media_server_limits players_limits_;
+  servers::live_access access_;
+  servers::media_server players_;
+  const servers::hls_limits hls_limits_;
+  servers::hls_server hls_;
+  servers::http_front front_;
+  std::unique_ptr<runtime::http_server> http_;
   cluster::origin_registration me_;
   std::optional<admin::registrar> heartbeats_;
   runtime::timer wake_timer_, drain_timer_;

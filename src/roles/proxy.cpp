@@ -7,7 +7,11 @@
 #include <algorithm>
 
 #include "admin/api.hpp"
+#include "admin/static_files.hpp"
 #include "cluster/store/memory_store.hpp"
+#include "relay/hls_relay.hpp"
+#include "relay/http_access.hpp"
+#include "relay/http_pass.hpp"
 #include "relay/proxy_handler.hpp"
 #include "relay/shard_status.hpp"
 #include "roles/api_server.hpp"
@@ -33,8 +37,10 @@ constexpr base::duration drain_check = std::chrono::milliseconds(100);
 /// All that one shard has. Made, used and destroyed on its thread.
 struct proxy_shard {
   proxy_shard(unsigned index, runtime::loop& l, base::duration merge, const servers::server_limits& limits,
-              const relay::relay_config& relays, relay::director& control, base::log_sink& log, base::metrics& cells,
-              const std::vector<relay::feed_set*>& all)
+              const servers::media_server_limits& players_limits, const relay::http_pass_config& passing,
+              const relay::hls_relay_config& hls_config, const relay::relay_config& relays, relay::director& control,
+              base::log_sink& log, base::metrics& cells, const std::vector<relay::feed_set*>& all,
+              const std::vector<relay::hls_relay*>& all_hls)
       : server(l, "proxy", limits, merge, log, cells,
                [this](servers::connection& c) { return relay::make_proxy_handler(c, context, feeds); }),
         prompt(l, base::duration::zero()),
@@ -50,12 +56,24 @@ struct proxy_shard {
                 relay::retention_metrics(cells),
                 relay::failover_metrics(cells),
                 all},
-        feeds(context) {}
+        feeds(context),
+        pass(context, passing),
+        access(context, feeds, pass),
+        players(l, "proxy", players_limits, access, log, cells),
+        hls(context, hls_config, all_hls) {}
+
+  size_t sessions() const { return server.sessions() + players.sessions() + pass.sessions(); }
 
   servers::rtmp_server server;
   servers::hub_flusher prompt;
   relay::shard_context context;
   relay::feed_set feeds;
+  relay::http_pass pass;
+  relay::http_access access;
+  servers::media_server players;
+  relay::hls_relay hls;
+  servers::http_front front;
+  std::unique_ptr<runtime::http_server> http;
 };
 
 /// A proxy: the control thread (this one) with registry, store, probes and APIs; and shards that carry the media.
@@ -67,6 +85,9 @@ class proxy {
         shard_count_(config.shards > 0 ? config.shards : runtime::usable_cpus()),
         budget_(available_descriptors()),
         limits_(limits_of(config, budget_, shard_count_)),
+        players_limits_(players_of(config, budget_, shard_count_)),
+        passing_{config.trusted_networks, players_limits_.player_stall, players_limits_.sessions_max},
+        hls_config_(hls_of(config, shard_count_)),
         relays_(relays_of(config, budget_, retention_)),
         store_([] { return runtime::loop::monotonic_now(); }),
         director_(control_, coordination_of(config), store_, log, metrics_),
@@ -74,6 +95,7 @@ class proxy {
         shards_(shard_count_),
         shard_metrics_(shard_count_),
         feeds_(shard_count_),
+        hls_(shard_count_),
         open_timer_(control_, [this] { open_media("fewer origins than awaited have registered"); }),
         drain_timer_(control_, [this] { on_drain_check(); }) {}
 
@@ -99,10 +121,15 @@ class proxy {
     const auto rtmp = runtime::reserve_port(config_.rtmp.at);
     if (!rtmp) return refuse_start(config_.rtmp, rtmp.error());
     rtmp_at_ = rtmp->first;
+    const auto http = runtime::reserve_port(config_.http.at);
+    if (!http) return refuse_start(config_.http, http.error());
+    http_at_ = http->first;
     for (const auto* udp : {&config_.webrtc, &config_.srt})
       if (const auto free = runtime::check_udp_port(udp->at); !free) return refuse_start(*udp, free.error());
 
-    const admin::version_info version{SLUICE_VERSION, std::to_string(::getpid()), {}, {}, director_.proxy_id()};
+    if (!config_.static_files.empty() && !admin::static_files(config_.static_files).available())
+      log_.warn("no_static_files", {{"folder", config_.static_files},
+                                    {"text", "PROXY_STATIC_FILES is no folder now; it may still become one"}});
     const std::string token = config_.auth.enabled ? config_.auth.token : std::string();
     auto sink = [this](cluster::origin_registration r, const base::endpoint& peer,
                        const std::function<void(base::result<cluster::registration_reply>)>& done) {
@@ -116,11 +143,10 @@ class proxy {
       admin::router routes;
       std::unique_ptr<runtime::http_server>& server;
     };
-    api apis[] = {{config_.http, admin::make_proxy_http(version), http_},
-                  {config_.http_api, admin::make_proxy_api(version, token), http_api_},
+    api apis[] = {{config_.http_api, admin::make_proxy_api(version_, token), http_api_},
                   {config_.system_api,
                    admin::make_system_api(
-                       version, {config_.origin_networks}, token, sink,
+                       version_, {config_.origin_networks}, token, sink,
                        [this](bool per_stream) { return metrics_text(per_stream); }, operations()),
                    system_api_}};
     for (auto& a : apis) {
@@ -139,6 +165,7 @@ class proxy {
     }
     control_.run();
     ::close(rtmp->second);
+    ::close(http->second);
     return exit_code_;
   }
 
@@ -186,6 +213,9 @@ class proxy {
       shards_[s.index()]->server.for_each_session([&](std::string_view kind, const std::string& stream) {
         if (kind == "play") ++r.figures[stream].viewers;
       });
+      const auto count_viewer = [&](const std::string& stream) { ++r.figures[stream].viewers; };
+      shards_[s.index()]->players.for_each_session(count_viewer);
+      shards_[s.index()]->pass.for_each_session(count_viewer);
     });
     return r;
   }
@@ -213,24 +243,42 @@ class proxy {
     if (std::exchange(media_open_, true)) return;
     open_timer_.cancel();
     if (!warning.empty()) log_.warn("media_ports_open_early", {{"text", warning}, {"awaited", config_.wait_origins}});
-    base::result<void> outcome;
+    base::result<void> rtmp, http;
     std::mutex mutex;
     threads_.run_on_all([&](runtime::shard& s) {
       const auto opened = shards_[s.index()]->server.listen(rtmp_at_, {.share_port = true});
+      const auto opened_http = open_http(*shards_[s.index()], s);
       const std::lock_guard lock(mutex);
-      if (!opened) outcome = tl::unexpected(opened.error());
+      if (!opened) rtmp = tl::unexpected(opened.error());
+      if (!opened_http) http = opened_http;
     });
-    if (!outcome) {
-      exit_code_ = refuse_start(config_.rtmp, outcome.error());
+    if (!rtmp || !http) {
+      exit_code_ = rtmp ? refuse_start(config_.http, http.error()) : refuse_start(config_.rtmp, rtmp.error());
       return control_.stop();
     }
-    const named_endpoints addresses = {{"rtmp", rtmp_at_},
-                                       {"http", http_->local()},
-                                       {"http_api", http_api_->local()},
-                                       {"system_api", system_api_->local()}};
+    const named_endpoints addresses = {
+        {"rtmp", rtmp_at_}, {"http", http_at_}, {"http_api", http_api_->local()}, {"system_api", system_api_->local()}};
     report_phase(config_.ready_fd, "ready", addresses);
     log_ready(log_, addresses);
     if (config_.ready_fd >= 0) ::close(config_.ready_fd);
+  }
+
+  base::result<void> open_http(proxy_shard& on, runtime::shard& s) {
+    on.front.endless = [&players = on.players](const auto& request, const auto& target, auto respond) {
+      players.play(request, target, std::move(respond));
+    };
+    on.front.playlist = [&hls = on.hls](const auto& request, const auto& target, auto respond) {
+      hls.playlist(request, target, std::move(respond));
+    };
+    on.front.segment = [&hls = on.hls](const auto& request, const auto& target, auto respond) {
+      hls.segment(request, target, std::move(respond));
+    };
+    on.front.other = admin::make_site(version_, admin::make_pages(config_.static_files));
+    auto opened =
+        open_media_http(s.loop(), http_at_, true, budget_, on.front, relays_.vhosts, log_, shard_metrics_[s.index()]);
+    if (!opened) return tl::unexpected(opened.error());
+    on.http = std::move(*opened);
+    return {};
   }
 
   // -- shards
@@ -238,9 +286,11 @@ class proxy {
     threads_.start();
     threads_.run_on_all([this](runtime::shard& s) {
       const auto i = s.index();
-      shards_[i] = std::make_unique<proxy_shard>(static_cast<unsigned>(i), s.loop(), config_.merge, limits_, relays_,
-                                                 director_, log_, shard_metrics_[i], feeds_);
+      shards_[i] = std::make_unique<proxy_shard>(static_cast<unsigned>(i), s.loop(), config_.merge, limits_,
+                                                 players_limits_, passing_, hls_config_, relays_, director_, log_,
+                                                 shard_metrics_[i], feeds_, hls_);
       feeds_[i] = &shards_[i]->feeds;
+      hls_[i] = &shards_[i]->hls;
     });
   }
 
@@ -248,8 +298,12 @@ class proxy {
     // Clients first, while all feeds are there for them to leave; then feeds, whose farewells reach other shards; then
     // the rest.
     threads_.run_on_all([this](runtime::shard& s) {
-      shards_[s.index()]->server.stop_listening();
-      shards_[s.index()]->server.close_all("shutdown");
+      auto& mine = *shards_[s.index()];
+      mine.server.stop_listening();
+      mine.http.reset();
+      mine.players.close_all("shutdown");
+      mine.pass.close_all("shutdown");
+      mine.server.close_all("shutdown");
     });
     threads_.run_on_all([this](runtime::shard& s) {
       shards_[s.index()]->context.ending.clear();
@@ -262,10 +316,8 @@ class proxy {
   }
 
   size_t sessions() {
-    size_t all = 0;
-    for (auto& m : shard_metrics_)
-      all += static_cast<size_t>(
-          m.gauge("sluice_sessions", "Client connections open now.", {{"role", "proxy"}, {"proto", "rtmp"}}).value());
+    std::atomic<size_t> all{0};
+    threads_.run_on_all([&](runtime::shard& s) { all += shards_[s.index()]->sessions(); });
     return all;
   }
 
@@ -279,6 +331,7 @@ class proxy {
     threads_.run_on_all([&](runtime::shard& s) {
       auto& server = shards_[s.index()]->server;
       server.stop_listening();
+      if (shards_[s.index()]->http) shards_[s.index()]->http->stop_listening();
       asked += server.request_reconnect("This proxy is being stopped.");
     });
     // Those who can go elsewhere without a break of theirs; the others stay until they are done, or the time is over.
@@ -288,9 +341,8 @@ class proxy {
 
   bool all_done() {
     std::atomic<size_t> left{0};
-    threads_.run_on_all([&](runtime::shard& s) {
-      left += shards_[s.index()]->server.sessions() + shards_[s.index()]->context.ending.size();
-    });
+    threads_.run_on_all(
+        [&](runtime::shard& s) { left += shards_[s.index()]->sessions() + shards_[s.index()]->context.ending.size(); });
     return left == 0;
   }
 
@@ -321,6 +373,9 @@ class proxy {
   runtime::descriptor_budget budget_;
   relay::retention_budget retention_;
   const servers::server_limits limits_;
+  const servers::media_server_limits players_limits_;
+  const relay::http_pass_config passing_;
+  const relay::hls_relay_config hls_config_;
   const relay::relay_config relays_;
   runtime::loop control_;
   base::metrics metrics_;
@@ -330,9 +385,11 @@ class proxy {
   std::vector<std::unique_ptr<proxy_shard>> shards_;
   std::deque<base::metrics> shard_metrics_;
   std::vector<relay::feed_set*> feeds_;
+  std::vector<relay::hls_relay*> hls_;
   const base::time_point started_ = control_.now();
-  base::endpoint rtmp_at_;
-  std::unique_ptr<runtime::http_server> http_, http_api_, system_api_;
+  base::endpoint rtmp_at_, http_at_;
+  const admin::version_info version_{SLUICE_VERSION, std::to_string(::getpid()), {}, {}, director_.proxy_id()};
+  std::unique_ptr<runtime::http_server> http_api_, system_api_;
   runtime::timer open_timer_, drain_timer_;
   base::time_point give_up_at_{};
   bool media_open_ = false, stopping_ = false;

@@ -9,6 +9,8 @@ namespace {
 
 // Of the memory that the cgroup allows, all publishers' retention together may take one part in this many.
 constexpr uint64_t retention_memory_share = 10;
+// The same of what is kept of HLS.
+constexpr uint64_t hls_memory_share = 8;
 // An origin that accepts connections but does not speak is stopped or wedged.
 constexpr base::duration origin_handshake_timeout = std::chrono::seconds(2);
 // A per-viewer relay holds only what its viewer has not taken; lagging is judged at the origin.
@@ -72,6 +74,14 @@ servers::server_limits limits_of(const proxy_config& c, runtime::descriptor_budg
   return l;
 }
 
+servers::media_server_limits players_of(const proxy_config& c, runtime::descriptor_budget& budget, size_t shards) {
+  servers::media_server_limits l;
+  if (c.max_sessions > 0) l.sessions_max = std::max<size_t>(1, c.max_sessions / shards);
+  l.descriptors = &budget;
+  l.trusted = c.trusted_networks;
+  return l;
+}
+
 relay::relay_config relays_of(const proxy_config& c, runtime::descriptor_budget& budget,
                               relay::retention_budget& retention) {
   retention.bytes_max = runtime::usable_memory() / retention_memory_share;
@@ -84,6 +94,7 @@ relay::relay_config relays_of(const proxy_config& c, runtime::descriptor_budget&
   r.upstream.session.handshake_timeout = origin_handshake_timeout;
   r.upstream.descriptors = &budget;
   r.play_wait = c.play_wait;
+  r.hls_segment = c.hls_segment;
   r.recover_wait = c.recover_wait;
   r.private_hub.gop_cache = false;
   r.private_hub.bytes_max = private_hub_bytes;
@@ -94,6 +105,14 @@ relay::relay_config relays_of(const proxy_config& c, runtime::descriptor_budget&
       c.retention_bytes + r.backlog_max + 2 * c.message_bytes_max;  // unsent media is not retention
   r.retention_hub.lag_max = std::chrono::hours(1);  // the publisher is stopped before its origin would miss anything
   return r;
+}
+
+relay::hls_relay_config hls_of(const proxy_config& c, size_t shards) {
+  relay::hls_relay_config h;
+  h.trusted = c.trusted_networks;
+  h.stale += c.recover_wait;
+  h.bytes_max = std::min<size_t>(h.bytes_max, runtime::usable_memory() / hls_memory_share / shards);
+  return h;
 }
 
 cluster::coordinator_config coordination_of(const proxy_config& c) {

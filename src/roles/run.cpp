@@ -15,6 +15,7 @@
 #include <stdexcept>
 
 #include "roles/child.hpp"
+#include "roles/demo.hpp"
 #include "roles/run_plan.hpp"
 #include "runtime/loop.hpp"
 #include "runtime/process.hpp"
@@ -74,7 +75,9 @@ class stop_signals {
 
 /// One place in the cluster: a process, or the wait for its next start.
 struct slot {
-  unsigned index = 0;  ///< 0: the proxy; else the origin's number
+  enum class kind : uint8_t { proxy, origin, demo };
+  kind what = kind::proxy;
+  unsigned index = 0;  ///< the origin's number, from 1
   std::optional<child> process = std::nullopt;
   time_point started{};
   time_point restart_at = base::never;
@@ -82,7 +85,9 @@ struct slot {
   bool was_ready = false;
   restart_backoff backoff{};
 
-  std::string name() const { return index ? fmt::format("origin-{}", index) : "proxy"; }
+  std::string name() const {
+    return what == kind::proxy ? "proxy" : what == kind::demo ? "demo" : fmt::format("origin-{}", index);
+  }
 };
 
 class supervisor {
@@ -93,7 +98,11 @@ class supervisor {
         origins_(config.origins ? config.origins : runtime::usable_cpus()),
         at_(config.proxy),
         slots_(1 + origins_) {
-    for (unsigned i = 0; i < slots_.size(); ++i) slots_[i].index = i;
+    for (unsigned i = 1; i < slots_.size(); ++i) {
+      slots_[i].what = slot::kind::origin;
+      slots_[i].index = i;
+    }
+    if (config.demo) slots_.emplace_back().what = slot::kind::demo;
     char name[HOST_NAME_MAX + 1] = {};
     ::gethostname(name, HOST_NAME_MAX);
     host_name_ = name;
@@ -128,22 +137,43 @@ class supervisor {
     s.restart_at = base::never;
     s.started = now();
     ++s.starts;
+    if (s.what == slot::kind::demo) return start_demo(s);
     int pipe_ends[2] = {-1, -1};
-    if (s.index == 0) {
+    if (s.what == slot::kind::proxy) {
       if (::pipe2(pipe_ends, O_CLOEXEC) < 0) return restart_later(s, fmt::format("pipe: {}", std::strerror(errno)));
       ::fcntl(pipe_ends[0], F_SETFL, O_NONBLOCK);
       ready_pipe_.reset(pipe_ends[0]);
       ready_text_.clear();
     }
     const owned_fd passed(pipe_ends[1]);
-    auto command = s.index == 0 ? proxy_command(config_, at_, origins_, passed.get())
-                                : origin_command(config_, at_, host_name_, s.index);
+    auto command = s.what == slot::kind::proxy ? proxy_command(config_, at_, origins_, passed.get())
+                                               : origin_command(config_, at_, host_name_, s.index);
     command.insert(command.end(), {"--parent-pid", std::to_string(::getpid())});
     auto made = child::start(config_.program, command,
-                             s.index == 0 ? config_.proxy_environment : config_.origin_environment, passed.get());
+                             s.what == slot::kind::proxy ? config_.proxy_environment : config_.origin_environment,
+                             passed.get());
     if (!made) return restart_later(s, made.error().text);
-    s.process = std::move(*made);
+    started_as(s, std::move(*made));
+  }
+
+  void started_as(slot& s, child made) {
+    s.process = std::move(made);
     log_.info("child_started", {{"child", s.name()}, {"child_pid", s.process->pid()}});
+  }
+
+  /// The cluster needs no test picture: without ffmpeg it goes on.
+  void start_demo(slot& s) {
+    const auto program = find_program("ffmpeg", config_.foreign_environment);
+    if (program.empty()) {
+      log_.warn("no_demo", {{"text",
+                             "--demo needs ffmpeg, which is not on the PATH: apt-get install ffmpeg "
+                             "fonts-dejavu-core, then start again"}});
+      return;
+    }
+    const auto command = demo_command(reachable(at_.rtmp), demo_clock_ ? demo_font() : std::string());
+    auto made = child::start(program, command, config_.foreign_environment, -1);
+    if (!made) return restart_later(s, made.error().text);
+    started_as(s, std::move(*made));
   }
 
   void restart_later(slot& s, const std::string& why) {
@@ -159,14 +189,20 @@ class supervisor {
     if (!s.process) return;
     const auto exit = s.process->ended();
     if (!exit) return;
-    if (s.index == 0) read_ready_pipe();  // what it said last
+    if (s.what == slot::kind::proxy) read_ready_pipe();  // what it said last
     s.process.reset();
     if (stopping()) {
       log_.info("child_stopped", {{"child", s.name()}, {"reason", exit->text()}});
       return;
     }
+    if (s.what == slot::kind::demo) {
+      // An ffmpeg may have been built without drawtext; if that was not the reason, it is drawn again next time.
+      if (now() - s.started < restart_backoff::healthy_after) demo_clock_ = !demo_clock_;
+      return restart_later(s, exit->text());
+    }
     // The proxy opens its media ports late, when origins have registered; an origin opens its own at once.
-    const bool starting = s.index == 0 ? !s.was_ready : now() - s.started < restart_backoff::healthy_after;
+    const bool starting =
+        s.what == slot::kind::proxy ? !s.was_ready : now() - s.started < restart_backoff::healthy_after;
     const bool hopeless = s.starts == 1 && starting && (exit->code == 1 || exit->code == 127);
     if (!hopeless) return restart_later(s, exit->text());
     log_.log(base::log_level::error, "child_failed",
@@ -212,7 +248,7 @@ class supervisor {
     at_.learn(line);
     if (line.phase == "api") {
       for (auto& s : slots_) {
-        if (s.starts == 0 && !stopping()) start(s);
+        if (s.what == slot::kind::origin && s.starts == 0 && !stopping()) start(s);
       }
       return;
     }
@@ -221,6 +257,7 @@ class supervisor {
       std::fflush(stdout);
     }
     slots_[0].was_ready = true;
+    if (auto& last = slots_.back(); last.what == slot::kind::demo && last.starts == 0 && !stopping()) start(last);
   }
 
   void on_signals() {
@@ -235,11 +272,12 @@ class supervisor {
     signal_all(SIGKILL);
   }
 
-  /// The proxy first: its clients may end in peace while the origins still serve it.
+  /// The test picture and the proxy first: its clients may end in peace while the origins still serve it.
   void stop() {
     stop_asked_at_ = now();
     next_stop_step_ = stop_asked_at_ + config_.proxy.grace_quit;
     if (slots_[0].process) slots_[0].process->signal(SIGTERM);
+    if (auto& last = slots_.back(); last.what == slot::kind::demo && last.process) last.process->signal(SIGTERM);
   }
 
   void advance_stop() {
@@ -268,7 +306,8 @@ class supervisor {
   stop_signals signals_;
   owned_fd ready_pipe_;
   std::string ready_text_;
-  std::vector<slot> slots_;  // the proxy, then the origins
+  std::vector<slot> slots_;  // the proxy, then the origins, then the demonstration
+  bool demo_clock_ = true;   // draw one
   bool failed_ = false;
   bool origins_asked_ = false;
   time_point stop_asked_at_ = base::never;

@@ -4,6 +4,8 @@
 
 #include <boost/json.hpp>
 
+#include "roles/demo.hpp"
+
 namespace sluice::roles {
 
 base::result<ready_line> parse_ready_line(std::string_view line) {
@@ -65,6 +67,7 @@ std::vector<std::string> origin_command(const run_config& config, const proxy_ad
   std::vector<std::string> out{
       "sluice",        "origin",
       "--rtmp",        "127.0.0.1:0",
+      "--http",        "127.0.0.1:0",
       "--api",         "127.0.0.1:0",
       "--register",    fmt::format("http://{}/api/v1/srs/register", reachable(at.system_api).to_string()),
       "--server-id",   fmt::format("{}-run-{}", host_name, index),
@@ -79,14 +82,19 @@ std::string welcome(const run_config& config, const proxy_addresses& at, unsigne
   auto clients = reachable(at.rtmp);
   if (everywhere && config.proxy.advertise) clients.address = *config.proxy.advertise;
   const auto rtmp = fmt::format("rtmp://{}/live", clients.to_string());
+  auto pages = reachable(at.http);
+  if (at.http.address.is_unspecified() && config.proxy.advertise) pages.address = *config.proxy.advertise;
+  const auto player = fmt::format("http://{}/?stream={}", pages.to_string(),
+                                  config.demo ? fmt::format("{}&autoplay=1", demo_stream) : "live/livestream");
   std::string out = fmt::format(
       "\nSluice is ready: a proxy and {} origin{}.\n\n"
       "  Publish   ffmpeg -re -i in.mp4 -c copy -f flv {}/livestream\n"
       "  OBS       server {}, stream key livestream\n"
-      "  Play      ffplay {}/livestream\n\n"
+      "  Play      ffplay {}/livestream\n"
+      "  Player    {}\n\n"
       "  HTTP API  http://{}/api/v1/versions\n"
       "  Metrics   http://{}/metrics\n\n",
-      origins, origins == 1 ? "" : "s", rtmp, rtmp, rtmp, reachable(at.http_api).to_string(),
+      origins, origins == 1 ? "" : "s", rtmp, rtmp, rtmp, player, reachable(at.http_api).to_string(),
       reachable(at.system_api).to_string());
   if (everywhere && !config.proxy.advertise) {
     out += "From other machines put this machine's address in place of 127.0.0.1. ";

@@ -14,7 +14,14 @@
 
 namespace sluice::runtime {
 
+class descriptor_budget;
 class loop;
+class tcp_stream;
+
+/// Tells whoever is still busy with a request that its client has hung up. Loop thread.
+struct http_client_presence {
+  std::function<void()> on_gone;  ///< set by the handler; called once at most, never from within it
+};
 
 /// Header names compare without case. `target` is as received (path and query); `path` is percent-decoded (so %2f is a
 /// slash like others; dots are left as they are) and free of NUL, `query` raw.
@@ -24,6 +31,8 @@ struct http_request {
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
   base::endpoint peer;
+  /// While the answer is awaited; nullptr in requests of tests.
+  std::shared_ptr<http_client_presence> client;
   /// The first header of that name, or empty.
   std::string_view header(std::string_view name) const;
   /// The first value of a query parameter, percent-decoded, or empty.
@@ -36,9 +45,16 @@ struct http_response {
   std::vector<std::pair<std::string, std::string>> headers;
   std::string content_type = "application/json";
   std::string body;
+  /// Sent instead of `body`, without a copy for each client. Immutable.
+  std::shared_ptr<const std::string> shared_body;
+  /// Whoever serves a body without an end: the header is sent without a length and with `Connection: close`, and then
+  /// the socket is handed over, non-blocking, with its place in limits::descriptors (to be given back). Not called if
+  /// the client is gone by then, nor for HEAD. What the client sent after its request is lost.
+  std::function<void(tcp_stream)> take_over;
 };
 
-/// Whole requests in, whole responses out, on one loop's thread: for APIs, not for media. Beast behind it. Refused with
+/// Whole requests in, whole responses out, on one loop's thread (for what has no end see http_response::take_over).
+/// Beast behind it. Refused with
 /// an error as JSON, a log line `http_refused` and a close: what is no valid request or could be read in two ways
 /// (400), a header (431) or body (413) above its limit. A connection above the limits takes the place of the one (of
 /// that peer, if the peer's limit is meant) that has sent no whole request for longest, which is closed; if there is
@@ -56,7 +72,9 @@ class http_server {
     base::duration header_timeout = std::chrono::seconds(5);      ///< for a whole header, from accept or its first byte
     base::duration idle_timeout = std::chrono::seconds(60);  ///< between requests; for a body; for writing an answer
     std::function<void(std::string_view reason)>
-        on_refused;  ///< told of each request or connection refused before the handler
+        on_refused;                            ///< told of each request or connection refused before the handler
+    bool share_port = false;                   ///< other loops listen on the same port (runtime::reserve_port)
+    descriptor_budget* descriptors = nullptr;  ///< a connection takes one of it; outlives the server
   };
   using respond = std::function<void(http_response)>;
   /// Called for each request; `respond` may be called now or later, once, on the loop's thread.
@@ -66,6 +84,10 @@ class http_server {
                                                          base::log_sink& log, handler handle);
   virtual ~http_server() = default;
   virtual base::endpoint local() const = 0;
+  /// Connections, but those handed over.
+  virtual size_t connections() const = 0;
+  /// No new connections; those there are get their present answer with `Connection: close`.
+  virtual void stop_listening() = 0;
   virtual void close() = 0;
 };
 
@@ -79,9 +101,31 @@ struct http_client_request {
   size_t response_bytes_max = 1 << 20;
 };
 
-/// One HTTP/1.1 exchange on the loop's thread, on a connection of its own. `done` is called once, never from within;
-/// not at all if the loop is destroyed before. Error reasons: bad_url, no_such_host, refused, unreachable, timeout,
-/// bad_response (also one that is too large, or none before the server hung up).
-void http_fetch(loop& l, http_client_request request, std::function<void(base::result<http_response>)> done);
+/// Connections of one loop that wait for the next exchange with the same server.
+class http_pool {
+ public:
+  struct limits {
+    size_t idle_max = 64, idle_per_server_max = 16;
+    base::duration idle_time = std::chrono::seconds(4);  ///< less than servers wait (SRS: 5 s and more)
+    descriptor_budget* descriptors = nullptr;            ///< each connection takes one of it; outlives the loop's tasks
+  };
+  http_pool(loop& l, const limits& lim);
+  ~http_pool();  ///< closes those that are idle; exchanges under way end by themselves
+  size_t idle() const;
+  struct state;
+
+ private:
+  friend std::function<void()> http_fetch(loop&, http_client_request, std::function<void(base::result<http_response>)>,
+                                          http_pool*);
+  std::shared_ptr<state> state_;
+};
+
+/// One HTTP/1.1 exchange on the loop's thread, on a connection of its own, or one of `pool` (then GET and HEAD are
+/// tried anew if a connection that had waited is found closed). `done` is called once, never from within; not at all if
+/// the loop is destroyed before. Error reasons: bad_url, no_such_host, no_descriptors, refused, unreachable, timeout,
+/// bad_response (also one that is too large, or none before the server hung up). What is returned ends the exchange
+/// early: `done` is not called any more. It may be called, on the loop's thread, or dropped at any time.
+std::function<void()> http_fetch(loop& l, http_client_request request,
+                                 std::function<void(base::result<http_response>)> done, http_pool* pool = nullptr);
 
 }  // namespace sluice::runtime

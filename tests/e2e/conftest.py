@@ -50,7 +50,7 @@ class World:
 
     def origin(self, proxies=(), server_id="o1", env=None, setup=None, rtmp="127.0.0.1:0", wait=True, **options):
         """`sluice origin`, ready and (by default) registered with `proxies`."""
-        arguments = ["--rtmp", rtmp, "--api", "127.0.0.1:0", "--server-id", server_id, *flags(options)]
+        arguments = ["--rtmp", rtmp, "--http", "127.0.0.1:0", "--api", "127.0.0.1:0", "--server-id", server_id, *flags(options)]
         for proxy in proxies:
             arguments += ["--register", f"http://{proxy.api}/api/v1/srs/register"]
         origin = self.own(Server("origin", arguments, self.folder, env, setup, name=server_id)).ready()

@@ -91,7 +91,7 @@ def test_version():
 
 def test_text_log_is_for_people(world):
     """Without --log-format json the lines are no JSON, and name what happened."""
-    process = world.sluice("origin", "--rtmp", "127.0.0.1:0", "--api", "127.0.0.1:0")
+    process = world.sluice("origin", "--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--api", "127.0.0.1:0")
     process.await_line(r"ready")
     assert not process.events
 

@@ -197,6 +197,6 @@ def test_second_run_on_the_same_port(world):
 def test_second_origin_on_the_same_port(world):
     """The same for an origin."""
     first = world.origin()
-    second = world.sluice("origin", "--rtmp", first.rtmp, "--api", "127.0.0.1:0")
+    second = world.sluice("origin", "--rtmp", first.rtmp, "--http", "127.0.0.1:0", "--api", "127.0.0.1:0")
     _exits_naming(second, "SLUICE_ORIGIN_RTMP", first.rtmp)
     assert first.alive

@@ -36,6 +36,7 @@ assignment owner_table::assignment_to(const origin& o, const std::optional<owner
   a.server_id = o.reg.server;
   a.device_id = o.reg.device_id;
   a.rtmp = o.reg.rtmp;
+  a.http = o.reg.http;
   a.is_sluice = o.reg.sluice.has_value();
   a.owned = record.has_value();
   if (record) a.epoch = record->epoch;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "servers/live/segments_start.hpp"
+
 namespace sluice::servers {
 
 directory::directory(runtime::loop& l, const directory_limits& limits, cluster::fence& epochs,
@@ -57,12 +59,17 @@ base::result<live_stream*> directory::publish(const cluster::stream_key& key, co
   s.publisher_ = &p;
   s.publication_ = what.id;
   s.wait_.cancel();
-  if (!what.numbered) s.hub.begin_source(loop_.now(), what.id);
+  if (!what.numbered) {
+    s.hub.begin_source(loop_.now(), what.id);
+    begin_segments(s);
+  }
   if (what.replays) keep_replay(s);
   epochs_.held(key, true);
   set_published(published_ + 1);
   return &s;
 }
+
+void directory::begin_segments(live_stream& s) { s.hub.begin_segments(segments_from_now(limits_.hls_segment)); }
 
 void directory::unpublish(live_stream& s, live_publisher& p) {
   if (s.publisher_ != &p) return;
@@ -165,6 +172,11 @@ std::vector<cluster::held_stream> directory::held() const {
   all.reserve(streams_.size());
   for (const auto& [key, s] : streams_) all.push_back({s->name, epochs_.current(key), s->published()});
   return all;
+}
+
+bool directory::publishes(const cluster::stream_key& key) const {
+  const auto found = streams_.find(key);
+  return found != streams_.end() && found->second->published();
 }
 
 void directory::set_published(size_t count) {

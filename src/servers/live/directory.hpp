@@ -59,6 +59,7 @@ enum class second_publisher : uint8_t { refuse, takeover, takeover_if_idle };
 
 struct directory_limits {
   media::hub_limits hub;
+  base::duration hls_segment = std::chrono::seconds(2);  ///< the least length of a segment, where nobody else has said
   size_t streams_max = 100'000;
   size_t publishers_max = SIZE_MAX;  ///< the origin's capacity
   second_publisher policy = second_publisher::takeover_if_idle;
@@ -107,6 +108,8 @@ class directory {
   /// A publication that is here already, by another connection, takes that one's place. Error reasons:
   /// second_publisher, stale_epoch, at_capacity, too_many_streams.
   base::result<live_stream*> publish(const cluster::stream_key& key, const publication& what, live_publisher& p);
+  /// The publication has no numbers, or came without word of where its segments begin: they are counted from here.
+  void begin_segments(live_stream& s);
   void unpublish(live_stream& s, live_publisher& p);
   /// `e`: the epoch under which the player's proxy was told that this origin owns the stream, zero: none.
   /// Error reason: too_many_streams.
@@ -123,6 +126,7 @@ class directory {
   std::vector<cluster::held_stream> held() const;
 
   size_t published() const { return published_; }
+  bool publishes(const cluster::stream_key& key) const;
   void for_each(const std::function<void(const live_stream&)>& visit) const;
 
  private:

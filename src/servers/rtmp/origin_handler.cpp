@@ -71,6 +71,7 @@ class origin_handler final : public client_handler, live_publisher, live_player 
     if (numbered_) {
       if (const auto said = media::parse_mark(msg)) {
         stream_->hub.on_mark(*said, marks_++ == 0, last_message_);
+        if (!stream_->hub.segmented() && !said->source.empty()) streams_.begin_segments(*stream_);
         return;
       }
     } else if (media::poses_as_mark(msg)) {

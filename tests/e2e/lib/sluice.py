@@ -96,6 +96,7 @@ class Server(Process):
         """Waits for the ready line; self. Its addresses are attributes from then on."""
         event = self.await_event("ready", timeout)
         self.rtmp = event["rtmp"]
+        self.http = event["http"]
         self.api = event.get("system_api") or event.get("api")
         self.http_api = event.get("http_api")
         self.ready_event = event
@@ -117,7 +118,8 @@ class Cluster(Process):
 
     def ready(self, timeout=20.0):
         event = self.await_event("ready", timeout, role="proxy")
-        self.rtmp, self.api, self.http_api = event["rtmp"], event["system_api"], event.get("http_api")
+        self.rtmp, self.http = event["rtmp"], event["http"]
+        self.api, self.http_api = event["system_api"], event.get("http_api")
         self.origin_events = self.await_event("ready", timeout, role="origin", count=self.origin_count)
         if self.origin_count == 1:
             self.origin_events = [self.origin_events]

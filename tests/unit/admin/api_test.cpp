@@ -161,7 +161,7 @@ TEST(versions, each_port_has_its_form) {
   EXPECT_EQ(system.at("signature").as_string(), "Sluice/0.1.2");
   EXPECT_EQ(json_of(ask(make_proxy_api(proxy, "t"), make("GET", "/api/v1/versions"))), system);
 
-  const auto http = json_of(ask(make_proxy_http(proxy), make("GET", "/api/v1/versions")));
+  const auto http = json_of(ask(make_site(proxy, {}), make("GET", "/api/v1/versions")));
   EXPECT_EQ(http.at("code").as_int64(), 0);
   EXPECT_EQ(http.at("pid").as_string(), "77");
   const auto& data = http.at("data").as_object();

@@ -46,6 +46,27 @@ TEST(CommandLine, UnreadableFilesAreNamed) {
   EXPECT_THAT(refused.err, testing::HasSubstr("--config dir: cannot read the file: it is odd"));
 }
 
+TEST(CommandLine, DemoIsASwitchWhoseFlagAloneMeansOn) {
+  EXPECT_FALSE(world().ask({"run"}).run.demo);
+  for (const std::vector<std::string>& yes : {std::vector<std::string>{"run", "--demo"},
+                                              {"run", "--demo", "--origins", "3"},
+                                              {"run", "--origins", "3", "--demo"},
+                                              {"run", "--demo", "on"},
+                                              {"run", "--demo=on"}}) {
+    const auto asked = world().ask(yes);
+    EXPECT_EQ(asked.what, command::run) << asked.err;
+    EXPECT_TRUE(asked.run.demo) << yes.back();
+    EXPECT_EQ(asked.run.origins, yes.size() > 3 ? 3u : 0u) << yes.size();
+  }
+  EXPECT_FALSE(world().ask({"run", "--demo", "off"}).run.demo);
+  world w;
+  w.environment = {{"SLUICE_RUN_DEMO", "on"}, {"PATH", "/bin"}, {"PROXY_HTTP_API_AUTH_TOKEN", "s"}};
+  const auto asked = w.ask({"run"});
+  EXPECT_TRUE(asked.run.demo);
+  EXPECT_THAT(asked.run.foreign_environment, ElementsAre("PATH=/bin"));
+  EXPECT_THAT(w.ask({"run", "--demo", "perhaps"}).err, HasSubstr("SLUICE_RUN_DEMO"));
+}
+
 TEST(CommandLine, ProxyDefaultsAreThoseOfTheSrsProxy) {
   const auto asked = world().ask({"proxy"});
   ASSERT_EQ(asked.what, command::proxy) << asked.err;

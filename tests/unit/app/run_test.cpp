@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "roles/child.hpp"
+#include "roles/demo.hpp"
 #include "roles/run_plan.hpp"
 
 namespace sluice::roles {
@@ -64,24 +65,45 @@ TEST(RunPlan, CommandLinesKeepRealPorts) {
   EXPECT_THAT(again, HasSubstr("--system-api [::]:40003 "));
   EXPECT_THAT(again, HasSubstr("--wait-origins 2 --ready-fd 9 "));
   const auto origin = joined(origin_command(config, at, "host", 2));
-  EXPECT_THAT(origin, HasSubstr("sluice origin --rtmp 127.0.0.1:0 --api 127.0.0.1:0 "));
+  EXPECT_THAT(origin, HasSubstr("sluice origin --rtmp 127.0.0.1:0 --http 127.0.0.1:0 --api 127.0.0.1:0 "));
   EXPECT_THAT(origin, HasSubstr("--register http://127.0.0.1:40003/api/v1/srs/register --server-id host-run-2 "));
 }
 
 TEST(RunPlan, WelcomeHasRealAddresses) {
   auto config = two_origins();
   proxy_addresses at(config.proxy);
-  at.learn(*parse_ready_line(R"({"phase":"ready","rtmp":"[::]:40001","system_api":"[::]:40003"})"));
+  at.learn(*parse_ready_line(R"({"phase":"ready","rtmp":"[::]:40001","http":"[::]:40004","system_api":"[::]:40003"})"));
   const auto text = welcome(config, at, 2);
   EXPECT_THAT(text, HasSubstr("ffmpeg -re -i in.mp4 -c copy -f flv rtmp://127.0.0.1:40001/live/livestream"));
   EXPECT_THAT(text, HasSubstr("ffplay rtmp://127.0.0.1:40001/live/livestream"));
   EXPECT_THAT(text, HasSubstr("http://127.0.0.1:40003/metrics"));
+  EXPECT_THAT(text, HasSubstr("http://127.0.0.1:40004/?stream=live/livestream\n"));
   EXPECT_THAT(text, HasSubstr("From other machines"));
   config.proxy.advertise = base::ip_address::parse("192.0.2.1");
   EXPECT_THAT(welcome(config, at, 2), HasSubstr("rtmp://192.0.2.1:40001/live"));
+  config.demo = true;
+  EXPECT_THAT(welcome(config, at, 2), HasSubstr("http://192.0.2.1:40004/?stream=live/demo&autoplay=1\n"));
   at.rtmp = *base::endpoint::parse("[::1]:5");
   EXPECT_THAT(welcome(config, at, 2), HasSubstr("rtmp://[::1]:5/live/livestream"));
   EXPECT_THAT(welcome(config, at, 2), Not(HasSubstr("From other machines")));
+}
+
+TEST(Demo, CommandPublishesThroughTheProxy) {
+  const auto at = *base::endpoint::parse("[::1]:40001");
+  const auto plain = joined(demo_command(at, ""));
+  EXPECT_THAT(plain, HasSubstr("-f flv rtmp://[::1]:40001/live/demo "));
+  EXPECT_THAT(plain, HasSubstr("-i testsrc2=size=640x360:rate=25 "));
+  const auto clock = joined(demo_command(at, "/fonts/a.ttf"));
+  EXPECT_THAT(clock, HasSubstr(",drawtext=fontfile=/fonts/a.ttf:"));
+  EXPECT_THAT(clock, HasSubstr(R"(%{gmtime\:%H\\\:%M\\\:%S}.%{eif\:floor(1000*mod(time(0)\,1))\:d\:3} UTC)"));
+}
+
+TEST(Demo, ProgramsAreFoundByThePathOfTheEnvironment) {
+  EXPECT_EQ(find_program("sh", {"HOME=/", "PATH=/no/such:/bin:/usr/bin"}), "/bin/sh");
+  EXPECT_EQ(find_program("sh", {"PATH=:/no/such"}), "");
+  EXPECT_EQ(find_program("sh", {}), "");
+  EXPECT_EQ(find_program("bin", {"PATH=/usr"}), "") << "a folder is no program";
+  EXPECT_EQ(find_program("passwd", {"PATH=/etc"}), "") << "nor is what cannot be executed";
 }
 
 TEST(RestartBackoff, DoublesUpToFiveSecondsAndForgetsAfterHealth) {
@@ -102,7 +124,7 @@ class silent_log final : public base::log_sink {
 /// the supervisor hold: a line for each start, and the end of the pipe when all are gone.
 class supervised_cluster {
  public:
-  explicit supervised_cluster(const std::string& mode) {
+  explicit supervised_cluster(const std::string& mode, const std::string& path_of_ffmpeg = {}) {
     int ends[2];
     if (::pipe(ends) != 0) throw std::runtime_error("pipe");
     report_ = ends[0];
@@ -111,6 +133,8 @@ class supervised_cluster {
     config.program = SLUICE_GOLDEN_DIR "/../unit/app/fake_child.sh";
     config.proxy_environment = {"PATH=/usr/bin:/bin", "REPORT=" + std::to_string(ends[1]), "MODE=" + mode};
     config.origin_environment = config.proxy_environment;
+    config.demo = !path_of_ffmpeg.empty();
+    config.foreign_environment = {"PATH=" + path_of_ffmpeg, config.proxy_environment[1], config.proxy_environment[2]};
     supervisor_ = ::fork();
     if (supervisor_ == 0) {
       ::close(STDOUT_FILENO);
@@ -225,6 +249,58 @@ TEST(DieWith, KillsWhenTheParentEnds) {
 TEST(DieWith, LeavesWhenTheParentIsAnotherAlready) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(die_with(::getpid()), testing::ExitedWithCode(0), "");
+}
+
+/// A folder in which the fake child is called ffmpeg.
+struct fake_ffmpeg {
+  fake_ffmpeg() {
+    ::mkdtemp(folder.data());
+    if (::symlink(SLUICE_GOLDEN_DIR "/../unit/app/fake_child.sh", (folder + "/ffmpeg").c_str()) != 0)
+      ADD_FAILURE() << "cannot make a link in " << folder;
+  }
+  ~fake_ffmpeg() {
+    ::unlink((folder + "/ffmpeg").c_str());
+    ::rmdir(folder.c_str());
+  }
+  std::string folder = testing::TempDir() + "sluice-ffmpeg-XXXXXX";
+  std::string path() const { return folder + ":/usr/bin:/bin"; }
+};
+
+TEST(Supervisor, DemoIsPublishedAndStoppedWithTheRest) {
+  const fake_ffmpeg ffmpeg;
+  supervised_cluster cluster("good", ffmpeg.path());
+  std::vector<std::string> lines;
+  for (int i = 0; i < 4; ++i) lines.push_back(cluster.line());
+  EXPECT_THAT(lines, testing::Contains(HasSubstr("rtmp://127.0.0.1:4242/live/demo")));
+  cluster.signal(SIGTERM);
+  lines.clear();
+  for (int i = 0; i < 4; ++i) lines.push_back(cluster.line());
+  EXPECT_THAT(lines, testing::Contains("-nostdin stopped"));
+  EXPECT_EQ(cluster.exit_code(), 0);
+}
+
+TEST(Supervisor, DemoThatFailsIsTriedAgainAndTheClusterGoesOn) {
+  const fake_ffmpeg ffmpeg;
+  supervised_cluster cluster("fail--nostdin", ffmpeg.path());
+  size_t with_clock = 0, without = 0;
+  for (int i = 0; i < 6; ++i) {  // the proxy, two origins, three attempts
+    const auto line = cluster.line();
+    if (line.find("-nostdin") != line.npos) ++(line.find("drawtext") != line.npos ? with_clock : without);
+  }
+  EXPECT_EQ(with_clock + without, 3u);
+  EXPECT_GE(without, 1u) << "the clock may have been the reason";
+  cluster.signal(SIGTERM);
+  EXPECT_EQ(cluster.exit_code(), 0);
+}
+
+TEST(Supervisor, DemoWithoutFfmpegLeavesTheClusterAlone) {
+  supervised_cluster cluster("good", "/no/such/folder");
+  for (int i = 0; i < 3; ++i) EXPECT_THAT(cluster.line(), Not(HasSubstr("-nostdin")));
+  cluster.signal(SIGTERM);
+  EXPECT_EQ(cluster.line(), "proxy stopped");
+  EXPECT_EQ(cluster.line(), "origin stopped");
+  EXPECT_EQ(cluster.line(), "origin stopped");
+  EXPECT_EQ(cluster.exit_code(), 0);
 }
 
 TEST(Supervisor, ChildrenDieWithAKilledSupervisor) {

@@ -57,6 +57,35 @@ TEST(aac, writes_what_it_reads) {
   }
 }
 
+TEST(aac, makes_adts_headers) {
+  const auto stereo = aac::make_adts(hex("1210"));
+  ASSERT_TRUE(stereo);
+  EXPECT_TRUE(stereo->prefix.empty());
+  const auto header = aac::adts_header(*stereo, 3);
+  EXPECT_EQ(std::vector<uint8_t>(header.begin(), header.end()), hex("fff15080015ffc"));
+  const auto largest = aac::adts_header(*stereo, aac::adts_frame_bytes_max - aac::adts_header_size);
+  EXPECT_EQ(std::vector<uint8_t>(largest.begin(), largest.end()), hex("fff15083fffffc"));
+}
+
+// The element is aligned to the bytes that it stands in: behind 16 bits in the record, behind 3 in a frame.
+TEST(aac, moves_the_program_config_element) {
+  const auto record = hex("118004c4000020036c6d6e");  // one front pair, a comment of three bytes
+  const auto a = aac::make_adts(record);
+  ASSERT_TRUE(a);
+  EXPECT_EQ(a->channel_configuration, 0);
+  EXPECT_EQ(a->prefix, hex("a0988000040003"
+                           "6c6d6e"));
+  for (size_t n = 0; n < record.size(); ++n) EXPECT_FALSE(aac::make_adts(base::bytes_view(record).first(n)));
+}
+
+TEST(aac, says_what_adts_cannot_carry) {
+  for (const char* bytes : {"f8e85000", "1214", "17807d0090", "1258", "12"}) {
+    const auto a = aac::make_adts(hex(bytes));
+    ASSERT_FALSE(a) << bytes;
+    EXPECT_EQ(a.error().reason, "aac_not_for_adts");
+  }
+}
+
 TEST(aac, refuses_cut_and_reserved_configurations) {
   for (const char* bytes : {"", "12", "17", "178056", "2b92", "1200", "1200050405", "1690", "0010", "2b968800"}) {
     const auto config = aac::parse_config(hex(bytes));

@@ -1,6 +1,8 @@
 // Numbered links: a publication on its way through several hubs, one of which is lost.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
 #include <random>
 
 #include "media/mark.hpp"
@@ -125,6 +127,17 @@ TEST(mark_test, survives_its_wire_form) {
   }
 }
 
+TEST(mark_test, says_where_segments_begin) {
+  mark next{"abc", 7, 40, 2};
+  next.segment = mark::segment_begin{9, {1'800'000'000, 123'456, 1'799'999'999'123, 1'799'999'990, 2000, 3, true}};
+  mark first{"abc", 0, 0, 0};
+  first.segments_start = publication_start{1'800'000'000, 1'800'000'000, 1'800'000'000'123, 4000, 0};
+  for (const mark& m : {next, first}) {
+    const auto body = encode_mark(m);
+    EXPECT_EQ(parse_mark({0, rtmp::data_amf0, 1, 5, base::slice::copy_of(body, rtmp::message_headroom)}), m);
+  }
+}
+
 TEST(mark_test, nothing_else_is_taken_for_one) {
   const auto parse = [](const bytes& body, uint8_t type = rtmp::data_amf0) {
     return parse_mark({0, type, 1, 5, base::slice::copy_of(body, rtmp::message_headroom)});
@@ -167,6 +180,63 @@ TEST_F(numbered_test, numbers_are_the_publishers_own) {
   EXPECT_EQ(pull.source_next(), sent.size());
   EXPECT_EQ(a->source_next(), sent.size());
   EXPECT_EQ(viewer.got(), sent);
+}
+
+/// Where the segments of a hub's log begin: number of the message, and how.
+std::map<uint64_t, segment_state> segments_of(const hub& h) {
+  std::map<uint64_t, segment_state> all;
+  for (uint64_t n = h.begin(); n < h.end(); ++n) {
+    const auto* segment = h.segment_at(n);
+    if (segment) all[h.span_of(n)->first + (n - h.span_of(n)->begin)] = *segment;
+  }
+  return all;
+}
+
+TEST_F(numbered_test, every_hub_counts_the_same_segments) {
+  plain.retain = seconds(60);  // to compare all
+  plain.age_max = seconds(60);
+  retention.age_max = seconds(60);
+  encoder.begin_source(now, "pub-1");
+  encoder.begin_segments({1'800'000'000, 1'800'000'000, 1'800'000'000'123, 2000, 0});
+  auto up = link(encoder, *a, reader_start::oldest);
+  publish(headers + video(330));
+  const auto by_a = segments_of(*a);
+  ASSERT_GE(by_a.size(), 6u);
+  EXPECT_EQ(by_a.begin()->first, headers.size()) << "told before the first frame";
+  EXPECT_EQ(by_a.begin()->second.number, 1'800'000'000u);
+  // The next origin gets what is retained, from the middle of the stream on.
+  encoder.hold(true);
+  up.reset();
+  a.reset();
+  b = std::make_unique<hub>(plain, driver);
+  up = link(encoder, *b, reader_start::oldest);
+  encoder.hold(false);
+  publish(video(200));
+  const auto by_b = segments_of(*b), by_encoder = segments_of(encoder);
+  ASSERT_GE(by_b.size(), 4u);
+  EXPECT_GT(b->span_of(b->begin())->first, headers.size());
+  for (const auto& [message, state] : by_b) {
+    if (by_a.contains(message)) EXPECT_EQ(by_a.at(message), state) << message;
+    if (by_encoder.contains(message)) EXPECT_EQ(by_encoder.at(message), state) << message;
+  }
+  const auto overlap = std::count_if(by_b.begin(), by_b.end(), [&](const auto& s) { return by_a.contains(s.first); });
+  EXPECT_GE(overlap, 1);
+}
+
+TEST_F(numbered_test, another_publication_counts_its_own_segments) {
+  plain.retain = seconds(60);
+  encoder.begin_source(now, "pub-1");
+  encoder.begin_segments({1'800'000'000, 1'800'000'000, 1, 2000, 0});
+  auto up = link(encoder, *a, reader_start::oldest);
+  publish(headers + video(80));
+  encoder.end_source();
+  encoder.begin_source(now, "pub-2");
+  encoder.begin_segments({1'800'000'100, 1'800'000'100, 1, 2000, 0});
+  publish(headers + video(80));
+  const auto by_a = segments_of(*a);
+  ASSERT_FALSE(by_a.empty());
+  EXPECT_GE(by_a.rbegin()->second.number, 1'800'000'100u);
+  EXPECT_TRUE(std::ranges::any_of(by_a, [](const auto& s) { return s.second.discontinuity; }));
 }
 
 TEST_F(numbered_test, an_origin_is_lost_and_every_packet_comes_once) {

@@ -1,0 +1,181 @@
+#include "media/byte_log.hpp"
+
+#include <algorithm>
+
+namespace sluice::media {
+namespace {
+
+// Blocks end here even if more waits: the unit in which memory is given back.
+constexpr size_t block_bytes_max = 256 * 1024;
+
+bytes_ref share(std::vector<uint8_t> bytes) { return std::make_shared<const std::vector<uint8_t>>(std::move(bytes)); }
+
+}  // namespace
+
+byte_log::byte_log(hub& source, std::unique_ptr<stream_muxer> muxer, const byte_log_limits& limits,
+                   byte_log_driver& driver)
+    : hub_(source),
+      muxer_(std::move(muxer)),
+      limits_(limits),
+      driver_(driver),
+      reader_(source, *this, reader_start::keyframe) {
+  on_frames();  // what the hub keeps for newcomers
+}
+
+byte_log::~byte_log() = default;
+
+void byte_log::on_frames() {
+  const uint64_t before = end();
+  while (const frame* f = reader_.peek()) {
+    take(*f, reader_.next_number());
+    reader_.pop();
+  }
+  close_block();
+  trim();
+  if (end() > before && !std::exchange(pending_, true)) driver_.on_bytes_pending(*this);
+}
+
+void byte_log::take(const frame& f, uint64_t number) {
+  const auto due = reader_.take_headers();
+  const join_point* join = hub_.join_at_or_after(number);
+  if (join && join->number == number) {
+    close_block();
+    std::vector<uint8_t> headers, file_header;
+    muxer_->headers(*join->headers, f.timestamp, headers);
+    muxer_->file_header(file_header);
+    // This log has missed something: so have all its readers.
+    if (due && std::exchange(told_, true)) open_ = headers;
+    next_.join = true;
+    next_.headers = share(std::move(headers));
+    next_.file_header = share(std::move(file_header));
+  }
+  muxer_->write(f, open_);
+  next_.arrival = f.arrival;
+  if (open_.size() >= block_bytes_max) close_block();
+}
+
+void byte_log::close_block() {
+  if (open_.empty() && !next_.join) return;
+  const size_t size = open_.size();
+  const bool join = next_.join;
+  bytes_ += size;
+  next_.bytes = share(std::exchange(open_, {}));
+  open_.reserve(std::min(size, block_bytes_max));  // the next is probably as large
+  blocks_.push_back(std::exchange(next_, {}));
+  if (!join) return;
+  newest_join_ = end() - 1;
+  // Who waits begins here, however much more comes at once: a replay is to be had from its beginning.
+  for (byte_reader* r : readers_)
+    if (r->cursor_ == none) r->begin_at(newest_join_);
+}
+
+void byte_log::trim() {
+  if (blocks_.empty()) return;
+  const auto newest = blocks_.back().arrival;
+  uint64_t slowest = newest_join_ == none ? end() : newest_join_;
+  for (const byte_reader* r : readers_)
+    if (r->cursor_ != none) slowest = std::min(slowest, r->cursor_);
+  while (blocks_.size() > 1) {
+    const bool wanted = first_ >= std::min(slowest, newest_join_);
+    const bool late = newest - blocks_.front().arrival > limits_.lag_max;
+    if (wanted && bytes_ <= limits_.bytes_max && !(late && first_ < newest_join_)) return;
+    bytes_ -= blocks_.front().bytes->size();
+    if (first_ == newest_join_) newest_join_ = none;
+    blocks_.pop_front();
+    ++first_;
+  }
+}
+
+bool byte_log::flush(size_t readers_max) {
+  if (flush_at_ == 0) pending_ = false;
+  for (size_t n = 0; flush_at_ < readers_.size(); ++n) {
+    if (n == readers_max) return false;
+    readers_[flush_at_++]->owner_.on_bytes();
+  }
+  flush_at_ = 0;
+  return true;
+}
+
+void byte_log::detach(byte_reader& r) {
+  // As in hub::detach(): readers leave during a flush too.
+  size_t hole = r.slot_;
+  const auto move_to_hole = [&](size_t from) {
+    if (from == hole) return;
+    readers_[hole] = readers_[from];
+    readers_[hole]->slot_ = hole;
+    hole = from;
+  };
+  if (hole < flush_at_) move_to_hole(--flush_at_);
+  move_to_hole(readers_.size() - 1);
+  readers_.pop_back();
+}
+
+byte_reader::byte_reader(byte_log& log, byte_reader_owner& owner)
+    : log_(log), owner_(owner), slot_(log.readers_.size()) {
+  log_.readers_.push_back(this);
+}
+
+byte_reader::~byte_reader() { log_.detach(*this); }
+
+void byte_reader::settle() {
+  if (cursor_ != byte_log::none && cursor_ < log_.first_) {
+    ++drops_;
+    cursor_ = byte_log::none;
+  }
+  if (cursor_ == byte_log::none && log_.ready()) begin_at(log_.newest_join_);
+}
+
+void byte_reader::begin_at(uint64_t number) {
+  cursor_ = number;
+  const byte_block& join = log_.at(number);
+  if (!std::exchange(begun_, true)) front_.push_back(join.file_header);
+  front_.push_back(join.headers);
+}
+
+size_t byte_reader::gather(std::span<iovec> out, size_t* bytes) {
+  settle();
+  size_t count = 0;
+  *bytes = 0;
+  const auto add = [&](const bytes_ref& part, size_t offset) {
+    if (part->size() == offset) return;
+    out[count++] = {const_cast<uint8_t*>(part->data()) + offset, part->size() - offset};
+    *bytes += part->size() - offset;
+  };
+  for (size_t i = 0; i < front_.size() && count < out.size(); ++i) add(front_[i], i == 0 ? offset_ : 0);
+  if (cursor_ == byte_log::none) return count;
+  for (uint64_t n = cursor_; n < log_.end() && count < out.size(); ++n) add(log_.at(n).bytes, 0);
+  return count;
+}
+
+void byte_reader::consume(size_t bytes) {
+  while (!front_.empty()) {
+    const size_t rest = front_.front()->size() - offset_;
+    if (bytes < rest) {
+      offset_ += bytes;
+      return;
+    }
+    bytes -= rest;
+    offset_ = 0;
+    front_.erase(front_.begin());
+  }
+  if (cursor_ == byte_log::none) return;
+  while (cursor_ < log_.end()) {
+    const bytes_ref& block = log_.at(cursor_).bytes;
+    if (bytes < block->size()) {
+      if (bytes == 0) return;
+      front_.push_back(block);
+      offset_ = bytes;
+      ++cursor_;
+      return;
+    }
+    bytes -= block->size();
+    ++cursor_;
+  }
+}
+
+bool byte_reader::has_pending() const {
+  if (!front_.empty()) return true;
+  return cursor_ == byte_log::none ? log_.ready() : cursor_ < log_.end();
+}
+
+}  // namespace sluice::media
