@@ -91,10 +91,11 @@ std::string welcome(const run_config& config, const proxy_addresses& at, unsigne
       "  Publish   ffmpeg -re -i in.mp4 -c copy -f flv {}/livestream\n"
       "  OBS       server {}, stream key livestream\n"
       "  Play      ffplay {}/livestream\n"
+      "            http://{}/live/livestream.m3u8 (or .flv, .ts)\n"
       "  Player    {}\n\n"
       "  HTTP API  http://{}/api/v1/versions\n"
       "  Metrics   http://{}/metrics\n\n",
-      origins, origins == 1 ? "" : "s", rtmp, rtmp, rtmp, player, reachable(at.http_api).to_string(),
+      origins, origins == 1 ? "" : "s", rtmp, rtmp, rtmp, pages.to_string(), player, reachable(at.http_api).to_string(),
       reachable(at.system_api).to_string());
   if (everywhere && !config.proxy.advertise) {
     out += "From other machines put this machine's address in place of 127.0.0.1. ";
