@@ -1,6 +1,10 @@
 """The player page that the binary carries, in Debian's Chromium."""
+import os
 import re
+import signal
+import threading
 
+import pytest
 import requests
 
 from lib import browser
@@ -36,3 +40,30 @@ def test_demo_is_published_through_the_proxy(world):
     start = cluster.await_event("session_start", role="proxy", kind="publish")
     assert start["stream"].endswith("live/demo")
     cluster.await_line(rf"http://{cluster.http}/\?stream=live/demo")
+
+
+@pytest.mark.parametrize("protocol", ["flv", "ts", "hls"])
+def test_page_plays_over_the_death_of_the_origin(world, protocol):
+    """The picture moves on after a SIGKILL of the stream's owner, over the same connection; nobody has to reload."""
+    cluster = world.run(origins=2, demo="on")
+    start = cluster.await_event("session_start", role="origin", kind="publish")
+    killed = []
+
+    def kill_once_it_plays():
+        if cluster.find("session_start", proto=f"http-{protocol}") or (protocol == "hls" and cluster.find("hls_start")):
+            os.kill(start["pid"], signal.SIGKILL)
+            killed.append(cluster.await_event("failed_over"))
+            return
+        timer()
+
+    def timer():
+        threading.Timer(1, kill_once_it_plays).start()
+
+    timer()
+    seen = browser.play(cluster.http, "live/demo", protocol, wait=90, seconds=20)
+    assert seen["ok"] and killed, seen
+    assert seen["errors"] == [] and seen["state"]["stats"]["reconnects"] == 0, seen
+    # However busy the machine: media went by while it was watched, and went on to the end.
+    assert seen["advanced"] > 5, seen
+    assert seen["samples"][-1]["currentTime"] > seen["samples"][len(seen["samples"]) // 2]["currentTime"], seen
+    assert seen["video"]["width"] == 640 and seen["video"]["light"] > 10, seen
