@@ -287,9 +287,10 @@ void hls_channel::store(hls_file& f, std::string bytes, std::string etag) {
 
 void hls_channel::on_unreachable(const std::string& name, const base::error& why) {
   hls_file& f = files_.at(name);
-  // A silent origin is found out by those who ask it every half second, and our own lack says nothing of it.
+  // A silent origin is found out by those who ask it every half second; whether one that hangs up lives, when it is
+  // dialled again; and our own lack says nothing of it.
   if (owner_ && owner_->origin_id == f.origin && why.reason != "timeout" && why.reason != "no_descriptors") {
-    shard_.control.dial_failed(f.origin);
+    if (why.reason != "bad_response") shard_.control.dial_failed(f.origin);
     lose_owner(why.reason);
   }
   auto asks = std::exchange(f.waiting, {});

@@ -69,6 +69,9 @@ std::string shared_name_of(const runtime::http_request& request) {
 
 void hls_channel::pass(std::shared_ptr<hls_ask> a) {
   if (!a->request->target.starts_with('/')) return a->refuse(400, "bad_request", "the request target is no path");
+  // An id leads to files, not to whatever else an origin's port serves.
+  const auto& path = a->request->path;
+  if (path.find('.', path.rfind('/') + 1) == std::string::npos) return a->refuse(404, "no_such_file", "no media file");
   if (!is_shareable(*a->request)) {
     home_.from_origin.add();
     return ask_origin(std::move(a), {});

@@ -15,9 +15,7 @@ constexpr size_t room_share = 4;
 
 hls_relay::hls_relay(shard_context& shard, const hls_relay_config& config, const std::vector<hls_relay*>& all)
     : home_(shard, config), all_(all), prune_(shard.loop, [this] { prune(); }) {
-  home_.on_full = [this] {
-    if (!prune_.armed() || home_.bytes > home_.config.bytes_max) prune_.arm_after(base::duration::zero());
-  };
+  home_.on_full = [this] { prune_.arm_after(base::duration::zero()); };
 }
 
 hls_relay::~hls_relay() = default;

@@ -29,7 +29,7 @@ std::optional<number_at> find_number(std::string_view text, std::string_view tag
   return n;
 }
 
-/// Playlists may only ask for more, so that both parts of a joined one are as it says.
+/// What a playlist says of all its segments may only become more, so that it is true of those of both origins.
 void raise(std::string& text, std::string_view tag, uint64_t least) {
   const auto n = find_number(text, tag);
   if (n && n->value < least) text.replace(n->begin, n->size, fmt::format("{}", least));
@@ -63,13 +63,11 @@ base::result<std::string> hls_shown::take(const std::string& text, bool other_or
   if (fill > 0 && !newer->segments.empty()) {
     const std::string before = with_gaps(*older, newer->segments.front().number, kept);
     out = hls::merge(*hls::parse_media(before), *newer, fill);
-    const bool filled = out.size() != text.size();
-    if (!filled && !other_origin) fill = 0;
-    if (filled) {
-      if (const auto target = find_number(text_, target_tag)) raise(out, target_tag, target->value);
-      if (out.find(gap_tag) != std::string::npos) raise(out, version_tag, gap_version);
-    }
+    if (out.size() == text.size() && !other_origin) fill = 0;
   }
+  for (const auto tag : {target_tag, version_tag})
+    if (const auto before = find_number(text_, tag)) raise(out, tag, before->value);
+  if (gaps_shown_ || out.find(gap_tag) != std::string::npos) raise(out, version_tag, gap_version);
   auto shown = hls::parse_media(out);
   if (!shown) return tl::unexpected(shown.error());
   if (shown->segments.empty() || older->segments.empty()) {
@@ -90,11 +88,14 @@ base::result<std::string> hls_shown::take(const std::string& text, bool other_or
   return text_ = std::move(out);
 }
 
-std::string hls_shown::alone(const is_kept& kept) const {
+std::string hls_shown::alone(const is_kept& kept) {
   const auto p = hls::parse_media(text_);
   if (!p) return text_;
   std::string out = with_gaps(*p, UINT64_MAX, kept);
-  if (out.size() != text_.size()) raise(out, version_tag, gap_version);
+  if (out.find(gap_tag) != std::string::npos) {
+    gaps_shown_ = true;
+    raise(out, version_tag, gap_version);
+  }
   return out;
 }
 

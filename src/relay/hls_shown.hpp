@@ -22,7 +22,7 @@ class hls_shown {
   /// hls::parse_media(); hls_steps_back.
   base::result<std::string> take(const std::string& text, bool other_origin, const is_kept& kept);
   /// The same as shown last, with gaps for what is not kept: when there is no origin.
-  std::string alone(const is_kept& kept) const;
+  std::string alone(const is_kept& kept);
 
   const std::string& text() const { return text_; }
   bool ended() const { return ended_; }  ///< EXT-X-ENDLIST
@@ -33,6 +33,7 @@ class hls_shown {
   std::string text_;
   size_t fill_up_to_ = 0;  // segments; 0: the origin's window is shown as it is
   bool ended_ = false;
+  bool gaps_shown_ = false;  // what needs a version is not taken back either
 };
 
 }  // namespace sluice::relay

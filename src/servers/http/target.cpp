@@ -49,22 +49,23 @@ std::string_view content_type(http_format f) { return f == http_format::flv ? "v
 base::result<media_target> parse_media_target(const runtime::http_request& request, const cluster::vhost_rules& rules) {
   media_target target;
   const auto extension = extension_of(request.path);
+  const bool has_id = !request.query_value("spbhid").empty();
   if (extension == ".flv") {
     target.kind = media_kind::endless;
   } else if (extension == ".ts") {
-    const bool segment = names_segment(request.path) || !request.query_value("spbhid").empty();
+    const bool segment = names_segment(request.path) || has_id;
     target.kind = segment ? media_kind::segment : media_kind::endless;
     target.format = http_format::ts;
   } else if (extension == ".m3u8") {
     target.kind = media_kind::playlist;
-  } else if (!request.query_value("spbhid").empty() || media::parse_hls_name(file_of(request.path))) {
+  } else if (has_id || media::parse_hls_name(file_of(request.path))) {
     target.kind = media_kind::segment;
   }
   if (target.kind == media_kind::none || target.kind == media_kind::segment) return target;
   const std::string_view raw = std::string_view(request.target).substr(0, request.target.find('?'));
   auto address = cluster::parse_http(request.header("host"), raw, request.query, rules);
-  if (!address) return tl::unexpected(address.error());
-  target.address = std::move(*address);
+  if (!address && !has_id) return tl::unexpected(address.error());
+  if (address) target.address = std::move(*address);
   return target;
 }
 

@@ -27,7 +27,7 @@ enum class media_kind : uint8_t {
 struct media_target {
   media_kind kind = media_kind::none;
   http_format format = http_format::flv;  ///< of endless
-  cluster::stream_address address;        ///< of endless and playlist
+  cluster::stream_address address;        ///< of endless and playlist; empty if only the spbhid names the stream
 };
 
 /// By the path's extension. Error: bad_stream_name.

@@ -1,0 +1,252 @@
+"""HLS through a proxy: origins that are not ours (scripted, as SRS, nginx), and ours at the end."""
+import base64
+import os
+import socket
+import threading
+import urllib.parse
+
+import pytest
+import requests
+
+from lib import m3u8check, net
+from lib.fake_origin import FakeOrigin
+from lib.http_origin import HttpOrigin
+from lib.live import LivePublisher
+from lib.process import Process
+from lib.sluice import metrics, register, registration
+from lib.waiting import poll
+
+
+class Ground:
+    """A proxy, and origins that take any publish and answer HTTP as they are told."""
+
+    def __init__(self, world, count=1, answer=None, port=None):
+        self.world = world
+        self.proxy = world.proxy(play_wait="500ms")
+        self.http = self.proxy.ready_event["http"]
+        self.rtmp = [FakeOrigin() for _ in range(count)]
+        self.web = [] if port else [HttpOrigin(answer) for _ in range(count)]
+        for number, fake in enumerate(self.rtmp):
+            at = port or self.web[number].port
+            register(self.proxy.api, registration(fake.port, server=f"o{number}", http=[str(at)])).raise_for_status()
+
+    def get(self, path, **options):
+        return requests.get(f"http://{self.http}{path}", timeout=20, **options)
+
+    def asked(self):
+        return [request for web in self.web for request in web.asked]
+
+    def publish(self, name):
+        return self.world.publisher(self.proxy.rtmp, "live", name)
+
+    def close(self):
+        for each in self.rtmp + self.web:
+            each.close()
+
+
+@pytest.fixture
+def ground(world):
+    made = []
+
+    def make(*arguments, **options):
+        made.append(Ground(world, *arguments, **options))
+        return made[-1]
+    yield make
+    for each in made:
+        each.close()
+
+
+def spbhid(stream):
+    return base64.urlsafe_b64encode(f"__defaultVhost__/live/{stream}".encode()).decode().rstrip("=")
+
+
+def uris(text):
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_srs_playlists_are_personal_and_lead_back(ground, stream):
+    g = ground()
+    g.publish(stream)
+    masters = [uris(g.get(f"/live/{stream}.m3u8?token=t%2F1").text) for _ in range(2)]
+    assert masters == [[f"/live/{stream}.m3u8?hls_ctx=ctx{n}&spbhid={spbhid(stream)}"] for n in (1, 2)], "each viewer his own; the id is stable"
+    media = uris(g.get(masters[0][0]).text)
+    assert media == [f"{stream}-{n}.ts?hls_ctx=ctx1&spbhid={spbhid(stream)}" for n in (7, 8)]
+    segment = g.get(urllib.parse.urljoin(masters[0][0], media[0]))
+    assert segment.status_code == 200 and segment.content == f"{g.web[0].port} /live/{stream}-7.ts".encode()
+    assert segment.headers["Content-Type"] == "video/MP2T"
+    assert [r.path for r in g.asked()] == [f"/live/{stream}.m3u8?token=t%2F1"] * 2 + [
+        f"/live/{stream}.m3u8?hls_ctx=ctx1", f"/live/{stream}-7.ts?hls_ctx=ctx1"], "without our parameter"
+
+
+def test_headers_of_viewers(ground, stream):
+    g = ground()
+    g.publish(stream)
+    g.get(f"/live/{stream}.m3u8", headers={"X-Forwarded-For": "1.2.3.4", "X-Real-IP": "1.2.3.4", "X-Mine": "1"})
+    headers = g.asked()[-1].headers
+    assert headers.get_all("X-Forwarded-For") == ["127.0.0.1"] and headers.get_all("X-Real-IP") == ["127.0.0.1"]
+    assert headers["X-Mine"] == "1"
+
+
+def test_a_stream_that_is_not_there(ground, stream):
+    g = ground()
+    assert g.get(f"/live/{stream}.m3u8").status_code == 404
+    assert g.get(f"/live/{stream}-3.ts?spbhid={spbhid(stream)}").status_code == 404
+    assert g.get(f"/live/{stream}-3.ts?spbhid=%00%ff").status_code == 404
+    assert g.get("/.m3u8").status_code == 400
+    assert not g.asked()
+    assert len([e for e in g.proxy.events if e["event"] == "session_refused" and e["proto"] == "hls"]) == 3
+
+
+def test_connections_to_an_origin_are_kept(ground, stream):
+    g = ground()
+    g.publish(stream)
+    for number in range(20):
+        assert g.get(f"/live/{stream}-{number}.ts?spbhid={spbhid(stream)}").status_code == 200
+    assert len({r.client_address for r in g.asked()}) <= 2, "one a shard"
+
+
+def test_a_viewer_that_leaves_ends_the_request(ground, stream):
+    gone, begun = threading.Event(), threading.Event()
+
+    def answer(request):
+        begun.set()
+        request.connection.settimeout(20)
+        if request.connection.recv(1) == b"":
+            gone.set()
+        return 404, [], b""
+    g = ground(answer=answer)
+    g.publish(stream)
+    viewer = socket.create_connection(tuple(g.http.rsplit(":", 1)))
+    viewer.sendall(f"GET /live/{stream}.m3u8 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert begun.wait(20)
+    viewer.close()
+    assert gone.wait(20), "the origin is told"
+
+
+def test_public_segments_are_shared_and_outlive_their_origin(ground, stream):
+    g = ground(answer=lambda r: (200, [("Cache-Control", "public, max-age=60"), ("ETag", '"e"')], b"public bytes"))
+    g.publish(stream)
+    url = f"/live/{stream}-1.ts?spbhid={spbhid(stream)}"
+    for _ in range(5):
+        answer = g.get(url)
+        assert answer.content == b"public bytes" and answer.headers["ETag"] == '"e"'
+    assert len(g.asked()) == 1
+    for each in g.rtmp + g.web:
+        each.close()
+    assert g.get(url).content == b"public bytes"
+
+
+# -- nginx as an HTTP origin
+
+NGINX = """
+daemon off; master_process off; worker_processes 1; error_log stderr info; pid {folder}/nginx.pid;
+events {{ worker_connections 64; }}
+http {{
+  access_log off; client_body_temp_path {folder}/t; proxy_temp_path {folder}/t; fastcgi_temp_path {folder}/t; uwsgi_temp_path {folder}/t;
+  scgi_temp_path {folder}/t; types {{ application/vnd.apple.mpegurl m3u8; video/mp2t ts; }}
+  server {{
+    listen 127.0.0.1:{port}; root {folder}/root; add_header X-Origin nginx always;
+    location ~ moved {{ return 302 /live/elsewhere.ts; }}
+    location ~ broken {{ return 503; }}
+    location ~ empty {{ return 204; }}
+  }}
+}}
+"""
+
+
+@pytest.fixture
+def nginx(world, stream, ground):
+    folder, port = os.path.join(world.folder, "web"), net.free_port()
+    os.makedirs(f"{folder}/root/live")
+    with open(f"{folder}/nginx.conf", "w") as file:
+        file.write(NGINX.format(folder=folder, port=port))
+    with open(f"{folder}/root/live/{stream}-1.ts", "wb") as file:
+        file.write(bytes(range(256)) * 4000)
+    with open(f"{folder}/root/live/{stream}.m3u8", "w") as file:
+        file.write(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{stream}-1.ts\n#EXTINF:2,\nhttp://127.0.0.1:{port}/live/{stream}-2.ts\n"
+                   "#EXTINF:2,\nhttp://cdn.example/a.ts\n")
+    world.own(Process(["nginx", "-c", f"{folder}/nginx.conf", "-p", folder, "-e", "stderr"], "nginx")).await_line("epoll|start worker|Linux")
+    g = ground(port=port)
+    g.publish(stream)
+    g.direct = f"http://127.0.0.1:{port}"
+    return g
+
+
+def test_nginx_answers_pass_through(nginx, stream):
+    target = f"/live/{stream}-1.ts"
+    id_ = f"?spbhid={spbhid(stream)}"
+    tag = requests.get(nginx.direct + target).headers["ETag"]
+    for headers in ({}, {"Range": "bytes=10-19"}, {"Range": "bytes=-5"}, {"Range": "bytes=99999999-"}, {"If-None-Match": tag},
+                    {"If-Range": tag, "Range": "bytes=0-0"}, {"If-Range": '"other"', "Range": "bytes=0-0"}):
+        expected, got = requests.get(nginx.direct + target, headers=headers), nginx.get(target + id_, headers=headers)
+        assert (got.status_code, got.content) == (expected.status_code, expected.content), headers
+        for name in ("Content-Type", "Content-Range", "ETag", "Last-Modified", "X-Origin", "Content-Length"):
+            assert got.headers.get(name) == expected.headers.get(name), (headers, name)
+    moved = nginx.get(f"/live/moved.ts{id_}", allow_redirects=False)
+    assert (moved.status_code, urllib.parse.urlsplit(moved.headers["Location"]).query) == (302, id_[1:])
+    assert nginx.get(f"/live/broken.ts{id_}").status_code == 503
+    empty = nginx.get(f"/live/empty.ts{id_}")
+    assert (empty.status_code, empty.content) == (204, b"")
+    assert nginx.get(f"/live/nothing.ts{id_}").status_code == 404
+    assert nginx.get(f"/live/..%2f..%2fetc.ts{id_}").status_code in (400, 404)
+
+
+def test_nginx_playlist_leads_back_whole_and_plain(nginx, stream):
+    got = nginx.get(f"/live/{stream}.m3u8", headers={"Range": "bytes=0-5", "Accept-Encoding": "gzip"})
+    assert got.status_code == 200
+    assert uris(got.text) == [f"{stream}-1.ts?spbhid={spbhid(stream)}", f"/live/{stream}-2.ts?spbhid={spbhid(stream)}", "http://cdn.example/a.ts"]
+
+
+# -- with origins of ours
+
+def media_playlist(http, stream):
+    master = requests.get(f"http://{http}/live/{stream}.m3u8?token=a", timeout=30)
+    assert master.status_code == 200, master.text
+    variant = uris(master.text)[0]
+    assert "token=a" in variant
+    return urllib.parse.urljoin(f"http://{http}/live/", variant)
+
+
+def test_ours_are_asked_once_for_all(world, stream):
+    cluster = world.run(origins=2)
+    world.hold(LivePublisher(cluster.rtmp, "live", stream)).go()
+    url = media_playlist(cluster.http, stream)
+    playlist = requests.get(url, timeout=30)
+    checker = m3u8check.Checker()
+    segments = [s.uri for s in checker.check(playlist.text).segments]
+    assert segments and not any("spbhid" in uri for uri in segments)
+    first = requests.get(urllib.parse.urljoin(url, segments[-1]), timeout=30)
+    assert first.status_code == 200 and "immutable" in first.headers["Cache-Control"]
+    before = cluster.metrics().total("sluice_hls_requests_total", **{"from": "cache"})
+    for _ in range(5):
+        again = requests.get(urllib.parse.urljoin(url, segments[-1]) + "?viewer=1", headers={"Range": "bytes=0-187"}, timeout=30)
+        assert again.status_code == 206 and again.content == first.content[:188]
+    assert cluster.metrics().total("sluice_hls_requests_total", **{"from": "cache"}) >= before + 5
+    assert cluster.metrics().total("sluice_hls_cached_bytes") >= len(first.content)
+
+
+def test_ours_go_on_after_a_kill(world, stream):
+    """faults.md, HLS: 200 for every request; numbers never step back; a gap of one target duration at most."""
+    proxy = world.proxy()
+    origins = [world.origin([proxy], server_id=f"o{n}", http="127.0.0.1:0") for n in range(2)]
+    http = proxy.ready_event["http"]
+    world.hold(LivePublisher(proxy.rtmp, "live", stream)).go()
+    url = media_playlist(http, stream)
+    checker = m3u8check.Checker()
+
+    def look():
+        answer = requests.get(url, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return checker.check(answer.text)
+
+    before = poll(lambda: (p := look()) and len(p.segments) >= 3 and p, timeout=60, what="window", every=0.2)
+    next(o for o in origins if metrics(o.api).total("sluice_hls_channels") > 0).kill()
+    newest = before.segments[-1].number
+    after = poll(lambda: (p := look()) and p.segments[-1].number >= newest + 3 and p, timeout=60, what="segments of the next origin", every=0.2)
+    assert len(after.segments) >= 3
+    assert "hls_moved" in [e["event"] for e in proxy.events]
+    gaps = [s for s in checker.known.values() if s.gap]
+    assert len(gaps) <= 1, gaps
+    for s in after.segments:
+        if not s.gap:
+            assert requests.get(urllib.parse.urljoin(url, s.uri), timeout=30).status_code == 200, s
