@@ -277,6 +277,7 @@ struct loop::impl {
   /// message and the stack where it was thrown.
   void turn() noexcept {
     if (!context) return take_batch(base::never);
+    owner.refresh();  // what ran since the loop woke up took its time
     // A deadline that is as good as here: run_one_until() would return without a look at the sockets.
     const bool due = !heap.empty() && heap.front().when <= owner.now_ + std::chrono::microseconds(20);
     if (due || must_not_sleep()) {

@@ -109,6 +109,29 @@ TEST_F(timers, rearmed_for_now_in_their_callback_do_not_starve_the_loop) {
   EXPECT_TRUE(posted);
 }
 
+TEST_F(timers, that_take_longer_than_their_period_do_not_starve_sockets) {
+  loop_.context();  // it sleeps in Asio's epoll set then
+  const int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  bool seen = false;
+  io_function handler([&](io_ready ready) { seen |= ready.readable; });
+  ASSERT_TRUE(loop_.watch(fd, handler));
+  int rounds = 0;
+  std::optional<timer> busy;
+  busy.emplace(loop_, [&] {
+    const uint64_t one = 1;
+    if (++rounds == 3) ASSERT_EQ(::write(fd, &one, sizeof one), static_cast<ssize_t>(sizeof one));
+    for (const auto end = loop::monotonic_now() + 2ms; loop::monotonic_now() < end;) {
+    }
+    if (seen || rounds == 100) return loop_.stop();
+    busy->arm_after(200us);
+  });
+  busy->arm_after(200us);
+  run();
+  EXPECT_TRUE(seen);
+  loop_.unwatch(fd, handler);
+  ::close(fd);
+}
+
 TEST_F(timers, may_destroy_themselves) {
   auto token = std::make_shared<int>(1);
   std::weak_ptr<int> watch = token;
