@@ -12,8 +12,6 @@
 namespace sluice::relay {
 namespace {
 
-// How long an answer of the control thread is believed without asking again.
-constexpr base::duration owner_kept = std::chrono::seconds(1);
 constexpr base::duration retry_delay = std::chrono::milliseconds(100);
 // Of a new playlist, how many of its segments are fetched before anybody asks: so that they are here when their origin
 // is not.
@@ -53,10 +51,8 @@ hls_channel::~hls_channel() {
 void hls_channel::serve(std::shared_ptr<hls_ask> a) {
   const auto now = shard_.loop.now();
   last_used_ = now;
-  if (owner_) {
-    if (now - owner_at_ >= owner_kept) find_owner();  // meanwhile he is believed: his loss would have been told
-    return dispatch(std::move(a));
-  }
+  if (owner_ && now - owner_at_ < home_.config.owner_kept) return dispatch(std::move(a));
+  if (owner_ && owner_->is_sluice && !a->playlist && give_kept(*a)) return home_.from_cache.add();
   homeless_.push_back(std::move(a));
   if (finding_ == 0 && !retry_.armed()) find_owner();
 }
@@ -65,13 +61,13 @@ void hls_channel::serve(std::shared_ptr<hls_ask> a) {
 
 /// Where there is something to show nobody waits for long.
 base::duration hls_channel::owner_wait() const {
-  if (homeless_.empty() || has_presentable()) return home_.config.patience;
+  if (has_presentable()) return home_.config.patience;
   const auto wait = known_ ? home_.config.wait : shard_.config.play_wait;
   return std::max<base::duration>(homeless_.front()->since + wait - shard_.loop.now(), base::duration(1));
 }
 
 void hls_channel::find_owner() {
-  if ((homeless_.empty() && !owner_) || finding_ != 0) return;
+  if (homeless_.empty() || finding_ != 0) return;
   finding_ =
       shard_.control.find(shard_.loop, key_, owner_wait(), [this, alive = std::weak_ptr<bool>(alive_)](auto found) {
         if (alive.expired()) return;

@@ -12,6 +12,7 @@ namespace sluice::relay {
 
 struct hls_relay_config {
   std::vector<base::network> trusted;                             ///< whose X-Forwarded-For is believed, and goes on
+  base::duration owner_kept = std::chrono::seconds(1);            ///< before it is asked again who owns a stream
   base::duration playlist_kept = std::chrono::milliseconds(300);  ///< before it is asked for again
   base::duration window = std::chrono::seconds(60);               ///< segments are kept so long when listed no more
   base::duration wait = std::chrono::seconds(12);                 ///< for one answer of an origin, and for a new owner

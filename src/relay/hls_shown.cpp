@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::string_view gap_tag = "#EXT-X-GAP";
 constexpr std::string_view version_tag = "#EXT-X-VERSION:";
+constexpr std::string_view duration_tag = "#EXTINF:";
 constexpr std::string_view target_tag = "#EXT-X-TARGETDURATION:";
 constexpr uint64_t gap_version = 8;  // RFC 8216bis §8
 
@@ -33,6 +34,20 @@ std::optional<number_at> find_number(std::string_view text, std::string_view tag
 void raise(std::string& text, std::string_view tag, uint64_t least) {
   const auto n = find_number(text, tag);
   if (n && n->value < least) text.replace(n->begin, n->size, fmt::format("{}", least));
+}
+
+/// Whether a playlist from which segments were removed is as long as it has to be (RFC 8216 §6.2.2).
+bool is_long_enough(const std::string& text, uint64_t target_s) {
+  const auto p = hls::parse_media(text);
+  double seconds = 0;
+  for (const auto& s : p ? p->segments : std::vector<hls::segment_lines>{}) {
+    const size_t at = s.lines.find(duration_tag);
+    if (at == std::string_view::npos) continue;
+    double one = 0;
+    std::from_chars(s.lines.data() + at + duration_tag.size(), s.lines.data() + s.lines.size(), one);
+    seconds += one;
+  }
+  return seconds >= 3 * static_cast<double>(target_s);
 }
 
 std::string with_gaps(const hls::media_lines& p, uint64_t below, const hls_shown::is_kept& kept) {
@@ -62,7 +77,12 @@ base::result<std::string> hls_shown::take(const std::string& text, bool other_or
   std::string out = text;
   if (fill > 0 && !newer->segments.empty()) {
     const std::string before = with_gaps(*older, newer->segments.front().number, kept);
-    out = hls::merge(*hls::parse_media(before), *newer, fill);
+    const auto parts = hls::parse_media(before);
+    const auto target = find_number(text_, target_tag);
+    const size_t most = parts->segments.size() + newer->segments.size();
+    out = hls::merge(*parts, *newer, fill);
+    // The window may have been growing.
+    while (target && fill < most && !is_long_enough(out, target->value)) out = hls::merge(*parts, *newer, ++fill);
     if (out.size() == text.size() && !other_origin) fill = 0;
   }
   for (const auto tag : {target_tag, version_tag})

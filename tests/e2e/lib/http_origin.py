@@ -2,15 +2,16 @@
 import http.server
 import itertools
 import threading
+import types
 
 from .waiting import Signal
 
 
 class HttpOrigin:
-    """Listens on a port of the kernel's. `asked` are the requests; `answer(request)` gives (status, headers, body)."""
+    """Listens on a port of the kernel's. `asked` are the requests (path, headers, peer); `answer(handler)` gives (status, headers, body)."""
 
     def __init__(self, answer=None):
-        self.signal, self.asked, self.left = Signal(), [], 0
+        self.signal, self.asked = Signal(), []
         self.answer = answer or self.as_srs
         self._contexts = itertools.count(1)
         outer = self
@@ -19,7 +20,8 @@ class HttpOrigin:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
-                outer.asked.append(self)
+                # A handler lives as long as its connection.
+                outer.asked.append(types.SimpleNamespace(path=self.path, headers=self.headers, peer=self.client_address))
                 outer.signal.changed()
                 status, headers, body = outer.answer(self)
                 self.send_response(status)

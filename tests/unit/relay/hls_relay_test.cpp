@@ -36,6 +36,7 @@ struct fake_origin {
   fake_origin(runtime::loop& l, base::log_sink& log) : loop(l), log_(log) { start(any_port()); }
   void start(const base::endpoint& where) {
     server = *runtime::http_server::open(loop, where, {}, log_, [this](const http_request& r, auto respond) {
+      if (r.path == "/api/v1/versions") return respond({});  // it lives
       asked.push_back(r);
       if (held) {
         r.client->on_gone = [this] { ++gone; };
@@ -113,7 +114,7 @@ class hls_relaying : public ::testing::Test {
     coordination.proxy_id = "p1";
     coordination.ping_interval = coordination.suspect_after = coordination.dead_after = std::chrono::hours(1);
     coordination.play_wait = relays.play_wait = milliseconds(50);
-    config.playlist_kept = base::duration::zero();
+    config.playlist_kept = config.owner_kept = base::duration::zero();
     config.patience = milliseconds(20);
     config.trusted = {*base::network::parse("10.0.0.0/8")};
   }
@@ -139,19 +140,21 @@ class hls_relaying : public ::testing::Test {
     r.pid = "1";
     r.address = o.at.address;
     r.ip = o.at.address.to_string();
-    r.rtmp = {o.at};  // whoever asks there, when it has closed, finds it dead
-    r.http = {o.at};
+    r.rtmp = {{o.at.address, 1}};
+    r.http = r.api = {o.at};
     if (is_sluice) r.sluice.emplace().version = "test";
     EXPECT_TRUE(control().registration(r));
     return o;
   }
-  /// Somebody publishes the stream: an owner is claimed.
-  std::string publish(bool fail_over = false) {
+  /// Somebody publishes the stream: an owner is claimed. `lost`: the id of the one that he had.
+  std::string publish(const std::string& lost = {}) {
     std::optional<base::result<cluster::assignment>> answer;
-    control().claim(loop, key, {.session = "pub", .deadline = loop.now() + seconds(5), .fail_over = fail_over},
-                    [&](auto a) { answer = std::move(a); });
+    cluster::claim_request request{.session = "pub", .deadline = loop.now() + seconds(5), .fail_over = !lost.empty()};
+    if (!lost.empty()) request.exclude = {lost};
+    control().claim(loop, key, request, [&](auto a) { answer = std::move(a); });
     run_until(loop, [&] { return answer.has_value(); });
-    EXPECT_TRUE(*answer);
+    EXPECT_TRUE(answer && *answer);
+    if (!answer || !*answer) return {};
     control().publish_started(key, (*answer)->epoch);
     return (*answer)->server_id;
   }
@@ -287,7 +290,7 @@ TEST_F(hls_relaying, a_stream_goes_on_at_the_next_origin) {
 
   auto& b = origin("o2");
   b.put("/live/s.m3u8?media=ts", window(1700000014, 1));
-  ASSERT_EQ(publish(true), "o2");
+  ASSERT_EQ(publish("o1-s-1"), "o2");
   std::string now;
   await("/live/s.m3u8?media=ts",
         [&](const std::string& text) { return (now = text).find("-1700000014.ts") != text.npos; });

@@ -36,6 +36,13 @@ TEST(hls_shown, fills_the_window_at_the_next_origin) {
   EXPECT_EQ(s.take(window(18, 1), false, all), window(18, 1)) << "filled up: the origin's own again";
 }
 
+TEST(hls_shown, removes_nothing_from_a_short_window) {
+  hls_shown s;
+  s.take(window(10, 2), false, all);
+  EXPECT_EQ(s.take(window(12, 1), true, all), window(10, 3));
+  EXPECT_EQ(s.take(window(12, 2), false, all), window(11, 3)) << "three target durations";
+}
+
 TEST(hls_shown, says_what_is_missing) {
   hls_shown s;
   s.take(window(10, 3, 0, "i.mp4"), false, all);
