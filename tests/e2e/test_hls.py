@@ -230,7 +230,7 @@ def test_ours_are_asked_once_for_all(world, stream):
 def test_ours_go_on_after_a_kill(world, stream):
     """faults.md, HLS: 200 for every request; numbers never step back; a gap of one target duration at most."""
     proxy = world.proxy()
-    origins = [world.origin([proxy], server_id=f"o{n}", http="127.0.0.1:0") for n in range(2)]
+    origins = [world.origin([proxy], server_id=f"o{n}") for n in range(2)]
     http = proxy.ready_event["http"]
     world.hold(LivePublisher(proxy.rtmp, "live", stream)).go()
     url = media_playlist(http, stream)
