@@ -29,6 +29,13 @@ class feed_lease final : public servers::stream_lease, public viewer_events {
   feed_lease(shard_context& shard, feed_set& feeds, http_pass& pass, const servers::stream_ask& ask,
              servers::stream_watcher& w)
       : shard_(shard), pass_(pass), ask_(ask), watcher_(w), viewer_(shard, feeds, as_rtmp(ask), *this) {}
+  ~feed_lease() override {
+    if (!own_) return;
+    // The feed may be what ends this lease: it goes when nothing of it can be on the stack.
+    std::shared_ptr<pull_feed> feed = std::move(own_);
+    shard_.keep(feed);
+    shard_.release(feed.get());
+  }
   void start() { viewer_.start(); }
   void pause(bool on) override {
     if (own_) own_->pause_source(on);

@@ -259,7 +259,7 @@ def test_options_head_and_other_methods(world, pair, server, stream):
         post.close()
     assert get(server.http, "/live/a%20%00b.flv").status_code == 400
     assert get(server.http, "/live/" + "x" * 3000 + ".flv").status_code == 400
-    assert get(server.http, "/").status_code == 404
+    assert get(server.http, "/nothing").status_code == 404
 
 
 def test_the_vhost_of_a_stream(world, pair, server, stream):
