@@ -82,14 +82,12 @@ def test_players_get_every_packet(case, form, tmp_path):
     last = versions(folder)[-1]
     assert last.ended and last.target == target
     assert abs(last.duration - seconds) < 0.2
-    expected, got = packets(source), packets(folder / "index.m3u8")
+    expected = packets(source)
+    # ffmpeg's own reader of playlists gives the second frame of sound alone the first one's time, also from its own segments.
+    alone = form == "ts" and not video
+    got = packets("concat:" + "|".join(str(folder / p.uri) for p in last.segments) if alone else folder / "index.m3u8")
     assert set(got) == set(expected)
     expected["audio"] = expected["audio"][sound_before_picture(source):]
-    if form == "ts" and not video:
-        # ffmpeg joins TS segments to one stream, and takes the counters, which begin anew in each, for a loss: it then repeats a time
-        # for a frame of sound. docs/http.md says so; what is in the segments is compared by test_ts.py.
-        assert len(got["audio"]) == len(expected["audio"])
-        return
     # A TS player may begin anywhere in 33 bits; within one stream only differences count. What is in a sample differs by the container:
     # MP4 keeps FLV's, TS has start codes and ADTS headers.
     shift = got["audio"][0][1] - expected["audio"][0][1] if form == "ts" else 0
@@ -129,7 +127,7 @@ def test_two_servers_make_the_same_files(case, form, tmp_path):
         assert mine.sequence == theirs.sequence + k
 
 
-def test_a_decoder_finds_no_fault(tmp_path, form="fmp4"):
+def test_a_decoder_finds_no_fault(form, tmp_path):
     """Every frame is decoded, with ffmpeg's errors as failures; a master playlist leads there."""
     folder = segment(make(11, 2, True, 2), tmp_path / "out", "--format", form, "--window", 100000)
     done = subprocess.run(["ffmpeg", "-v", "warning", "-xerror", "-i", str(folder / "master.m3u8"), "-f", "null", "-"],

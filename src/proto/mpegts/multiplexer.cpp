@@ -157,6 +157,7 @@ void multiplexer::begin_segment() {
   tables_due_ = true;
   discontinuity_due_ = clocked_ = false;
   for (stream* s : {&pat_stream_, &pmt_stream_, &video_, &audio_}) *s = stream{s->pid};
+  video_.renumbered = audio_.renumbered = true;
 }
 
 void multiplexer::discontinuity() {
@@ -232,9 +233,9 @@ void multiplexer::write_tables(ticks clock, std::vector<uint8_t>& out) {
 void multiplexer::write_pcr_packet(ticks pcr, std::vector<uint8_t>& out) {
   stream& s = pcr_stream();
   uint8_t* const p = put_header(extend(out, 1), s.pid, false, 2, static_cast<uint8_t>(s.counter - 1));
-  put_adaptation(p, packet_payload_size, static_cast<uint8_t>(af_pcr | (discontinuity_due_ ? af_discontinuity : 0)),
-                 pcr);
-  discontinuity_due_ = false;
+  put_adaptation(p, packet_payload_size,
+                 static_cast<uint8_t>(af_pcr | (discontinuity_due_ || s.renumbered ? af_discontinuity : 0)), pcr);
+  discontinuity_due_ = s.renumbered = false;
   clocked_ = true;
   pcr_ = pcr;
 }
@@ -251,6 +252,7 @@ void multiplexer::write_packets(stream& s, const access_unit& unit, std::optiona
   piece_reader pieces(base::bytes_view(header).first(header_size), unit.parts);
 
   uint8_t flags = unit.random_access ? af_random_access : 0;
+  if (std::exchange(s.renumbered, false)) flags |= af_discontinuity;
   if (pcr) {
     flags |= af_pcr | (discontinuity_due_ ? af_discontinuity : 0);
     discontinuity_due_ = false;

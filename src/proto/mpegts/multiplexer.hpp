@@ -47,7 +47,8 @@ class multiplexer {
   /// Before the first write(). A change raises the PMT's version, and the tables go out before the next unit.
   void set_program(const program& p);
   const mpegts::program& current() const { return program_; }
-  /// Starts again: tables first, counters and the PMT's version 0, no memory of earlier times.
+  /// Starts again: tables first, counters and the PMT's version 0, no memory of earlier times. The first
+  /// packet of each track says so: receivers that join segments to one stream would take it for a loss.
   void begin_segment();
   /// What follows has another time base. Jumps of a track's DTS are found without being told.
   void discontinuity();
@@ -61,8 +62,9 @@ class multiplexer {
  private:
   struct stream {
     uint16_t pid;
-    uint8_t counter = 0;  // of the next packet with payload
-    bool timed = false;   // last_dts holds one of the present time base
+    uint8_t counter = 0;      // of the next packet with payload
+    bool renumbered = false;  // its counter began anew, which its next packet says (§2.4.3.5)
+    bool timed = false;       // last_dts holds one of the present time base
     ticks last_dts = 0;
   };
 
