@@ -37,6 +37,12 @@ struct assignment {
 
 enum class play_unowned : uint8_t { wait, relay };
 
+/// By whom a registration came.
+enum class registered_by : uint8_t {
+  origin,  ///< it sent this proxy a heartbeat, and gets the reply
+  proxy,   ///< another proxy had the heartbeat and passed it on, or the store remembers it: nobody hears the reply
+};
+
 /// What a publisher asks for.
 struct claim_request {
   std::string session;                      ///< names the publisher
@@ -54,6 +60,9 @@ struct coordinator_config {
   uint64_t seed = 0;                                        ///< of claim ids and jitter: from the kernel's randomness
   base::duration origin_ttl = std::chrono::seconds(300);    ///< PROXY_ORIGIN_SERVER_TTL
   base::duration stream_ttl = std::chrono::seconds(60);     ///< an owner is kept so long after the last use
+  /// What is published is renewed in the store after 3/4 of it to all of it; zero: a third of stream_ttl. Nothing else
+  /// asks the store about a stream that is published and watched without a fault.
+  base::duration renew_interval{};
   base::duration play_wait = std::chrono::seconds(10);      ///< what find() waits when told no deadline
   base::duration claim_wait = std::chrono::seconds(3);      ///< how long a publisher waits for an origin to appear
   base::duration unstarted_ttl = std::chrono::seconds(10);  ///< a granted claim must start to publish within it
@@ -253,7 +262,10 @@ class coordinator {
   /// A heartbeat or a first registration. What it lists is taken even from an origin that is dead, and counts once that
   /// lives. Its lists are wanted whole after each time that it was added or dead. Error reasons: voided_incarnation,
   /// too_many_origins.
-  base::result<registration_reply> registration(origin_registration reg, moment at);
+  /// What other proxies pass on may be lost, late or doubled; lists of streams are then told apart by
+  /// sluice_info::beat. Whoever gets the heartbeat of an origin answers for all proxies, by what he knows.
+  base::result<registration_reply> registration(origin_registration reg, moment at,
+                                                registered_by by = registered_by::origin);
   /// The last byte from the origin, on any connection, came then. To be told (for all origins that sessions are
   /// connected to) before on_timeout() and probe_result(). Leaves no actions: what it changes shows at the next
   /// on_timeout(). It brings nobody back from the dead.
@@ -326,6 +338,22 @@ class coordinator {
   void probe_result(const std::string& origin_id, probe_answer answer, const std::optional<std::string>& incarnation,
                     moment at);
   void store_replied(store_reply reply, moment at);
+  /// The store cannot be reached, or can be again; until told otherwise it can. To be called at each change; with
+  /// `reachable` also when nobody knows whether it still has what was written: another master, a new connection, a lost
+  /// generation key. Each call with `reachable` writes all that is published here once more, spread over a second (or
+  /// 500 streams each 100 ms), and reads once more what players here were told. `cold`: it has lost what it knew: for
+  /// two heartbeats a claim without a record waits for the lists of the origins, as after the start.
+  ///
+  /// While it cannot be reached nothing is submitted, and steps under way are given up (replies to them are ignored).
+  /// Claims are decided here and at once, and written when it is back; finds are answered by what is known here. What
+  /// is decided here: README.md. A step that fails (store_unavailable) decides just its own claim so.
+  void store_state(bool reachable, bool cold, moment at);
+  /// Another proxy has written this owner (an echo of our own writes does no harm): a claim, a move, or that it is
+  /// published now. May come late, twice, in any order, or not at all. A higher epoch than the one known is the owner:
+  /// who waits for one is answered, who was told another hears of it. If somebody publishes the stream here, he loses
+  /// it at once to an owner that is `published`, and to a mere claim when that still stands after two heartbeats.
+  /// Nothing happens for a stream that nobody here has asked for.
+  void announced(const stream_key& key, const owner_record& owner, moment at);
   /// An input that comes more than 500 ms after a deadline of the origins shows that this process was stopped itself:
   /// the time until then is nobody's silence.
   void on_timeout(moment at);

@@ -40,6 +40,9 @@ struct owner_record {
   cluster::epoch epoch;
   std::string proxy_id;     ///< who claimed it, or publishes with it
   uint64_t started_ms = 0;  ///< wall clock of the first claim of this stream; kept when the owner changes
+  /// A publisher of `proxy_id` uses it now: said by the renewals of a publish and by moves, not by a claim, and no more
+  /// by the renewal that follows the publish's end.
+  bool published = false;
   bool operator==(const owner_record&) const = default;
 };
 
@@ -48,7 +51,9 @@ struct store_request {
   enum class kind : uint8_t {
     claim,  ///< write `record` if the store holds none, or the one of epoch `replaces`
     find,   ///< read
-    renew,  ///< extend the life of `record`; write it if the store holds none or one of a lower epoch
+    /// Write `record` if the store holds none or one of the same or a lower epoch. Of the same epoch one that is
+    /// published by another proxy, while `record` is not published, stays as it is, and just lives longer.
+    renew,
     drop,   ///< remove, if the store still holds the epoch of `record`, written by the same proxy
   };
   uint64_t op = 0;  ///< chosen by the caller, returned in the reply
@@ -59,7 +64,9 @@ struct store_request {
   base::duration ttl{};                ///< claim, renew: life of the record from now
 };
 
-/// What the store holds after the step. Error reasons: store_full, store_unavailable.
+/// What the store holds after the step. Error reasons: store_full, store_unavailable (it may have been done all the
+/// same). A store that others write to who know of no epochs may answer with an owner that they chose: a claim with the
+/// epoch and proxy that were proposed, but another origin; a find with epoch zero and no proxy.
 struct store_reply {
   uint64_t op = 0;
   base::result<std::optional<owner_record>> owner;

@@ -38,6 +38,10 @@ struct sluice_info {
   /// may be left out when zero and false.
   std::vector<held_stream> streams;
   bool whole = false;
+  /// Counts the heartbeats of this incarnation, to whomever they go; 0: not said. Each tells how things were when it
+  /// was sent; `since` names the heartbeat after which changes are listed (0 if whole). With these, lists that come by
+  /// several ways, late, twice or with gaps are put together rightly.
+  uint64_t beat = 0, since = 0;
 };
 inline constexpr size_t held_streams_max = 8000;
 
