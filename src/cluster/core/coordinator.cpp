@@ -60,21 +60,22 @@ class coordinator::impl {
 coordinator::coordinator(coordinator_config config, moment at) : impl_(std::make_unique<impl>(std::move(config), at)) {}
 coordinator::~coordinator() = default;
 
-base::result<registration_reply> coordinator::registration(origin_registration reg, moment at) {
+base::result<registration_reply> coordinator::registration(origin_registration reg, moment at, registered_by by) {
   impl_->before_input(at);
   // The list is for the holders; the registry keeps the rest.
-  std::vector<held_stream> held;
-  bool whole = false;
+  held_list held;
   if (reg.sluice) {
-    held = std::exchange(reg.sluice->streams, {});
-    whole = std::exchange(reg.sluice->whole, false);
+    held.streams = std::exchange(reg.sluice->streams, {});
+    held.whole = std::exchange(reg.sluice->whole, false);
+    held.beat = reg.sluice->beat;
+    held.since = reg.sluice->since;
   }
   const bool is_sluice = reg.sluice.has_value();
   const std::string id = reg.id();
-  const auto outcome = impl_->origins_.registration(std::move(reg), at.now);
+  const auto outcome = impl_->origins_.registration(std::move(reg), at.now, by);
   impl_->apply_departures(at);  // before what the newcomer holds
   registration_reply reply;
-  if (outcome && is_sluice) reply = impl_->streams_.heartbeat(id, held, whole, at);
+  if (outcome && is_sluice) reply = impl_->streams_.heartbeat(id, held, at);
   impl_->after_input(at);
   if (!outcome) return tl::unexpected(outcome.error());
   return reply;
@@ -151,7 +152,6 @@ void coordinator::dial_ok(const std::string& origin_id, moment at) {
 
 void coordinator::origin_closed(uint64_t ask_id, const std::string& origin_id, moment at, bool agreed) {
   impl_->before_input(at);
-  impl_->before_input(at);
   impl_->origins_.ask(origin_id, {ask_id, at.now, agreed});
   impl_->after_input(at);
 }
@@ -166,6 +166,19 @@ void coordinator::probe_result(const std::string& origin_id, probe_answer answer
 void coordinator::store_replied(store_reply reply, moment at) {
   impl_->before_input(at);
   impl_->streams_.store_replied(std::move(reply), at);
+  impl_->after_input(at);
+}
+
+void coordinator::store_state(bool reachable, bool cold, moment at) {
+  impl_->before_input(at);
+  impl_->origins_.store_state(reachable, at.now);
+  impl_->streams_.store_state(reachable, cold, at);
+  impl_->after_input(at);
+}
+
+void coordinator::announced(const stream_key& key, const owner_record& owner, moment at) {
+  impl_->before_input(at);
+  impl_->streams_.announced(key, owner, at);
   impl_->after_input(at);
 }
 

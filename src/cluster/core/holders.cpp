@@ -4,12 +4,17 @@
 
 namespace sluice::cluster {
 
-holders::news holders::update(const std::string& origin_id, const std::vector<held_stream>& streams, bool whole) {
+holders::news holders::update(const std::string& origin_id, const held_list& now) {
   news told;
   origin_list& list = origins_[origin_id];
+  if (now.beat != 0) {
+    if (now.beat <= list.beat) return told;
+    if (now.since > list.beat) list.whole = false;
+    list.beat = now.beat;
+  }
   ++list.round;
-  if (whole) list.whole = true;
-  for (const held_stream& held : streams) {
+  if (now.whole) list.whole = true;
+  for (const held_stream& held : now.streams) {
     auto key = parse_key(held.name);
     if (!key) continue;  // not reached: the registration was checked
     if (!held.published) {
@@ -33,7 +38,7 @@ holders::news holders::update(const std::string& origin_id, const std::vector<he
     }
     told.held.push_back(std::move(*key));
   }
-  if (!whole) return told;
+  if (!now.whole) return told;
   const size_t known_before = told.ended.size();
   for (const auto& [key, fenced] : list.streams) {
     if (find(origin_id, key)->round != list.round) told.ended.push_back(key);

@@ -11,6 +11,13 @@
 
 namespace sluice::cluster {
 
+/// The streams that a heartbeat lists: see sluice_info.
+struct held_list {
+  std::vector<held_stream> streams;
+  bool whole = false;
+  uint64_t beat = 0, since = 0;
+};
+
 /// Which Sluice origins hold which streams with a publisher, as their heartbeats tell, and which of these copies are to
 /// be dropped because a higher epoch is elsewhere. Bounded: held_streams_max of an origin, `copies_max` in all; what is
 /// beyond is not recorded. Part of the coordinator.
@@ -30,8 +37,9 @@ class holders {
     std::vector<stream_key> ended;  ///< they had one
   };
 
-  /// Takes a heartbeat's list.
-  news update(const std::string& origin_id, const std::vector<held_stream>& streams, bool whole);
+  /// Takes a heartbeat's list, unless a later one is known (by their numbers, if they have any). One that leaves a gap
+  /// to the last one known is taken, but then the list is no longer whole.
+  news update(const std::string& origin_id, const held_list& told);
   /// The origin is dead, void or expired: what it holds is unknown.
   void drop(const std::string& origin_id);
   /// It has told all that it holds.
@@ -56,6 +64,7 @@ class holders {
   struct origin_list {
     std::unordered_map<stream_key, bool> streams;  // and whether the copy is fenced
     uint64_t round = 0;
+    uint64_t beat = 0;  // of the last list taken
     size_t fenced = 0;
     bool whole = false;
   };

@@ -8,8 +8,6 @@ namespace {
 
 /// One part in so many of each limit is for claims alone.
 constexpr size_t kept_for_claims = 32;
-/// After the start: two heartbeats of the usual second each, and a little.
-constexpr base::duration cold_time = std::chrono::milliseconds(2500);
 
 template <typename Map>
 void erase_request(Map& by_deadline, base::time_point deadline, uint64_t request_id) {
@@ -152,6 +150,11 @@ void owner_table::store_replied(store_reply reply, moment at) {
   if (found == operations_.end()) return;
   const operation op = std::move(found->second);
   operations_.erase(found);
+  if (reply.owner) {
+    store_worked(at);
+  } else {
+    store_failed(reply.owner.error(), at);
+  }
   if (op.kind == op_kind::renew) {
     renewed(op.key, op.of, reply, at);
     return;
@@ -224,14 +227,14 @@ base::time_point owner_table::kept_until(const stream& s) const {
 }
 
 base::time_point owner_table::deadline_of(const stream& s) const {
-  base::time_point next = s.renew_at;
+  base::time_point next = std::min(s.renew_at, s.reread_at);
   if (!s.parked.empty()) next = std::min({next, s.parked.begin()->first, s.unpark_at});
   if (!s.finds.empty()) next = std::min(next, s.finds.begin()->first);
   if (!s.pending.empty()) next = std::min(next, s.pending.front().until);
   if (s.moving) next = std::min(next, s.moving->until);
   if (s.committing) next = std::min(next, s.committing->retry_at);
   next = std::min({next, s.move_at, s.recheck_at});
-  if (s.op == 0 && !s.finds.empty()) next = std::min(next, std::max(s.owner_until, s.miss_until));
+  if (s.op == 0 && !s.finds.empty() && reachable_) next = std::min(next, std::max(s.owner_until, s.miss_until));
   // What the store said is kept for its own time only if nothing else keeps the stream.
   if (s.idle == idleness::remembered) next = std::min(next, kept_until(s));
   return next;
@@ -284,8 +287,9 @@ void owner_table::on_timeout(moment at) {
     expire_pending(*s, at);
     if (s->renew_at <= at.now) {
       submit_renewal(*s);
-      s->renew_at = at.now + config_.stream_ttl / 4 + config_.stream_ttl / 12 * (random() % 1024) / 1024;
+      s->renew_at = at.now + renewal_wait();
     }
+    if (s->reread_at <= at.now) reread(*s);
     if (s->unpark_at <= at.now) unpark(*s);
     expire_requests(*s, at);
     if (s->recheck_at <= at.now) recheck(*s, at);

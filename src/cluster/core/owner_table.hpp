@@ -18,6 +18,12 @@
 
 namespace sluice::cluster {
 
+/// Two heartbeats of the usual second, and a little: so long an owner without a publisher may be one whose publisher is
+/// on his way.
+inline constexpr base::duration arrival_time = std::chrono::milliseconds(2500);
+/// After the start, or the loss of a store: two heartbeats, too.
+inline constexpr base::duration cold_time = std::chrono::milliseconds(2500);
+
 /// The streams that this proxy has to do with: claims and finds under way, publishes whose mapping is renewed, moves of
 /// a drain, what players were told, and for a short while what the store said. Part of the coordinator; see
 /// coordinator.hpp for the inputs.
@@ -41,9 +47,10 @@ class owner_table {
                     moment at);
   base::result<size_t> drain(const std::string& server_id, bool on, moment at);
   /// What a Sluice origin that is registered says that it holds.
-  registration_reply heartbeat(const std::string& origin_id, const std::vector<held_stream>& streams, bool whole,
-                               moment at);
+  registration_reply heartbeat(const std::string& origin_id, const held_list& told, moment at);
   void store_replied(store_reply reply, moment at);
+  void store_state(bool reachable, bool cold, moment at);
+  void announced(const stream_key& key, const owner_record& owner, moment at);
   /// An origin was added, is alive again or has room again: whoever waits may go on.
   void origins_confirmed(moment at);
   /// The origin is dead, void or expired.
@@ -103,6 +110,8 @@ class owner_table {
     unsigned failing = 0;                            // claims of fail_over, unanswered or pending
     bool is_published = false, is_degraded = false;  // as counted
     base::time_point renew_at = base::never;
+    base::time_point reread_at = base::never;        // what players were told is looked up again
+    bool unwritten = false;                          // the owner was decided here, and the store has not confirmed it
 
     std::string published_on;                             // the origin that its last publish started at
     base::time_point moved_at = base::time_point::min();  // when one started at another than the one before
@@ -128,6 +137,7 @@ class owner_table {
     uint64_t op_confirmation = 0;                      // what confirmations_ was then
     std::optional<uint64_t> op_claim;                  // the claim that it is made for, unless it is for the finds
     std::optional<epoch> proposed;                     // by that claim
+    bool op_overtaken = false;                         // another owner was announced since: the answer may be older
     std::deque<uint64_t> claims;                       // in turn
     std::multimap<base::time_point, uint64_t> parked;  // claims without an origin, by deadline
     base::time_point unpark_at = base::never;          // they are tried again then at the latest
@@ -144,6 +154,7 @@ class owner_table {
     std::vector<std::string> exclude;
     epoch refused;
     unsigned tries = 0;
+    bool here = false;  // the store has failed it: it is decided without
   };
   enum class op_kind : uint8_t { step, renew, drop, move, reassert };
   struct operation {
@@ -170,6 +181,7 @@ class owner_table {
   void park(stream& s, uint64_t request_id, moment at);
   void unpark(stream& s);
   void drop_proven(std::vector<std::string>& exclude) const;
+  void claim_here(stream& s, moment at);
   bool may_keep(const stream& s, const request& r, moment at) const;
   static bool waits_for_another(const stream& s, const request& r);
   bool is_braked(const stream& s, const request& r, moment at) const;
@@ -183,6 +195,8 @@ class owner_table {
 
   // Who owns, who holds, and what players were told (owner_table_held.cpp).
   void step_find(stream& s, moment at);
+  void find_without_record(stream& s, moment at);
+  void submit_find(stream& s);
   std::optional<assignment> findable(const stream& s, moment at) const;
   const holders::copy* held_elsewhere(const stream& s) const;
   bool is_unused(const stream& s, moment at) const;
@@ -197,9 +211,18 @@ class owner_table {
   bool may_hold(const std::string& origin_id) const;
   void tell(stream& s, const assignment& to, moment at);
 
+  // What the store's state, and what other proxies write, mean (owner_table_store.cpp).
+  void give_up_steps(moment at);
+  void catch_up(moment at);
+  void reread(stream& s);
+  void store_failed(const base::error& why, moment at);
+  void store_worked(moment at);
+
   // What is published here (owner_table_publish.cpp).
   void stop_publishing(stream& s);
   void submit_renewal(stream& s);
+  base::duration renewal_wait();
+  void overtaken(stream& s, const owner_record& other, moment at);
   void reassert(stream& s, const epoch& replaces, moment at);
   void reasserted(const operation& op, store_reply& reply, moment at);
   void renewed(const stream_key& key, const epoch& of, store_reply& reply, moment at);
@@ -211,7 +234,8 @@ class owner_table {
   void begin_move(stream& s, moment at);
   void moved(stream& s, const owner_record& to, moment at);
   void end_move(stream& s);
-  void submit_commit(stream& s);
+  void submit_commit(stream& s, moment at);
+  void commit_here(stream& s, moment at);
   void fail_commit(stream& s, base::error why);
   /// A copy with this epoch is there because of a move of ours that is not committed.
   bool is_uncommitted(const stream& s, const epoch& e) const;
@@ -269,6 +293,10 @@ class owner_table {
   size_t publishing_ = 0, degraded_ = 0;
   size_t moving_ = 0;
   base::time_point cold_until_;
+  bool reachable_ = true;                              // the store
+  base::time_point failing_since_ = base::never;       // steps of the store have failed
+  base::time_point failed_at_ = base::time_point::min();
+  uint64_t failures_ = 0, decided_here_ = 0;           // of this outage
 };
 
 }  // namespace sluice::cluster

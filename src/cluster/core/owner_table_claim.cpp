@@ -93,7 +93,7 @@ std::optional<std::string> owner_table::place(const stream& s, const request& r,
   }
   // Beyond its time a claim that was tried in vain may still go where an origin is known to live, but waits no more.
   const auto candidates = origins_.candidates(at.now, r.deadline <= at.now);
-  const auto picked = pick_origin(s.name, candidates, r.exclude);
+  const auto picked = pick_origin(s.name, candidates, r.exclude, {.use_load = reachable_ && !r.here});
   if (!picked) return std::nullopt;
   return std::string(candidates[*picked].origin_id);
 }
@@ -121,11 +121,12 @@ void owner_table::step_claim(stream& s, moment at) {
     answer(request_id, base::fail("store_conflict", "proxies disagree on the owner of " + s.name));
     return;
   }
-  store_request ask;
-  ask.key = *s.key;
   s.op_claim = request_id;
   s.proposed.reset();
   if (s.publishers == 0 && s.pending.empty()) uncount(s);  // from the last try
+  if (!reachable_ || r.here) return claim_here(s, at);
+  store_request ask;
+  ask.key = *s.key;
   if (auto origin_id = place(s, r, at)) {
     owner_record record;
     record.origin_id = std::move(*origin_id);
@@ -143,7 +144,36 @@ void owner_table::step_claim(stream& s, moment at) {
     ask.what = store_request::kind::find;  // nobody may take a new stream, but this one may have an owner that lives
   }
   s.op = submit(std::move(ask), {});
+  s.op_overtaken = false;
   s.op_confirmation = confirmations_;
+}
+
+/// Without the store: the owner known here while it lives, else one by the rules of place(), which then ignore the load
+/// so that proxies that cannot talk choose alike. It is written by the renewals of the publish.
+void owner_table::claim_here(stream& s, moment at) {
+  const request& r = requests_.at(*s.op_claim);
+  const bool keep = may_keep(s, r, at);
+  if (!keep || s.owner->epoch == epoch{}) {  // what another program has chosen has no epoch yet
+    const auto origin_id = keep ? std::optional(s.owner->origin_id) : place(s, r, at);
+    if (!origin_id) {
+      park(s, *s.op_claim, at);
+      if (reachable_ && !s.parked.empty()) s.unpark_at = std::min(s.unpark_at, ask_again_at(at));
+      return;
+    }
+    owner_record record;
+    record.origin_id = *origin_id;
+    record.epoch = next_epoch(s, at);
+    record.proxy_id = config_.proxy_id;
+    record.started_ms = s.owner ? s.owner->started_ms : at.wall_ms;
+    const std::optional<epoch> stored = s.stored || !s.owner || s.unwritten ? s.stored : s.owner->epoch;
+    const std::string_view why = reason_of(s, r);
+    learn(s, record, why, at);
+    s.stored = stored;
+    s.unwritten = true;
+    s.unstarted = record.epoch;
+    ++decided_here_;
+  }
+  grant(s, r, *origins_.find_living(s.owner->origin_id), at);
 }
 
 /// Why this claim changes the owner, for the log and the history.
@@ -161,6 +191,8 @@ void owner_table::step_done(stream& s, store_reply& reply, moment at) {
   const bool for_claim = !s.claims.empty() && s.claims.front() == s.op_claim;
   if (!reply.owner) return step_failed(s, std::move(reply.owner.error()), for_claim, at);
   const std::optional<owner_record>& owner = *reply.owner;
+  // What was announced meanwhile is above what the store held when it was asked: a claim asks again, a find knows.
+  if (s.op_overtaken && s.owner && (!owner || owner->epoch < s.owner->epoch)) return;
   const bool is_ours = s.proposed && owner && owner->epoch == *s.proposed;
   const bool is_first = !s.owner;
   // For a claimant who has left, too: what it wrote is for the next in turn, or undone.
@@ -184,13 +216,17 @@ void owner_table::step_done(stream& s, store_reply& reply, moment at) {
   // Else the record is a dead owner's: the next step names it as the one to replace.
 }
 
-/// A live stream does not end for want of a store: its claim is tried again.
+/// Nobody is refused for want of a store: without an answer the claim is decided here. A live stream does not end if
+/// the store is full, either: its claim is tried again.
 void owner_table::step_failed(stream& s, base::error why, bool for_claim, moment at) {
-  out_.push_back(action::log{base::log_level::warn, "store_failed", {{"stream", s.name}, {"reason", why.reason}}});
   s.miss_until = ask_again_at(at);
   if (!for_claim) return;
   const uint64_t request_id = *s.op_claim;
-  const request& r = requests_.at(request_id);
+  request& r = requests_.at(request_id);
+  if (why.reason == "store_unavailable") {
+    r.here = true;
+    return;
+  }
   if (r.fail_over && r.deadline > at.now) {
     park(s, request_id, at);
     s.unpark_at = std::min(s.unpark_at, s.miss_until);
@@ -229,6 +265,7 @@ void owner_table::unpark(stream& s) {
   for (const auto& [deadline, request_id] : std::exchange(s.parked, {})) {
     request& r = requests_.at(request_id);
     r.tries = 0;
+    r.here = false;
     drop_proven(r.exclude);
     s.claims.push_back(request_id);
   }

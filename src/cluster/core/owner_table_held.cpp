@@ -7,17 +7,10 @@
 #include "cluster/core/owner_table.hpp"
 
 namespace sluice::cluster {
-namespace {
-
-/// Two heartbeats of the usual second, and a little: so long an owner without a publisher may be one whose publisher is
-/// on his way.
-constexpr base::duration arrival_time = std::chrono::milliseconds(2500);
-
-}  // namespace
 
 void owner_table::step_find(stream& s, moment at) {
   const bool fresh = s.owner_until > at.now;
-  const bool missed = s.miss_until > at.now;
+  const bool missed = s.miss_until > at.now || !reachable_;
   if (fresh || missed || s.publishers > 0) {
     if (const auto found = findable(s, at)) {
       tell(s, *found, at);
@@ -25,23 +18,34 @@ void owner_table::step_find(stream& s, moment at) {
       return;
     }
   }
-  if (fresh) return;  // the owner is dead: its publisher's proxy will claim another
-  if (missed) {
-    if (config_.play_unowned != play_unowned::relay) return;
-    const auto candidates = origins_.candidates(at.now);
-    if (const auto picked = pick_origin(s.name, candidates, {}, {.use_load = false})) {
-      const assignment to = assignment_to(*origins_.find(std::string(candidates[*picked].origin_id)), std::nullopt);
-      tell(s, to, at);
-      answer_finds(s, to);
-    }
-    return;
-  }
+  if (fresh && reachable_) return;  // the owner is dead: its publisher's proxy will claim another
+  if (missed) return find_without_record(s, at);
+  submit_find(s);
+}
+
+/// Nobody is known to own the stream. The first candidate is tried where play_unowned says so, and while there is no
+/// store if that is an origin that cannot tell what it holds: the proxies place what is new then by the same rule, and
+/// waiting would end no sooner. (A Sluice origin that has the stream has told so.)
+void owner_table::find_without_record(stream& s, moment at) {
+  const bool may_guess = !reachable_ && !is_claimed_here(s);
+  if (config_.play_unowned != play_unowned::relay && !may_guess) return;
+  const auto candidates = origins_.candidates(at.now);
+  const auto picked = pick_origin(s.name, candidates, {}, {.use_load = false});
+  if (!picked) return;
+  const assignment to = assignment_to(*origins_.find(std::string(candidates[*picked].origin_id)), std::nullopt);
+  if (config_.play_unowned != play_unowned::relay && to.is_sluice) return;
+  tell(s, to, at);
+  answer_finds(s, to);
+}
+
+void owner_table::submit_find(stream& s) {
   store_request ask;
   ask.what = store_request::kind::find;
   ask.key = *s.key;
   s.op_claim.reset();
   s.proposed.reset();
   s.op = submit(std::move(ask), {});
+  s.op_overtaken = false;
 }
 
 /// Where a player is to go: to the owner, or to an origin that has a publisher where the owner has none.
@@ -105,7 +109,9 @@ void owner_table::learn(stream& s, const std::optional<owner_record>& owner, std
     }
   }
   const std::optional<owner_record> before = std::exchange(s.owner, owner);
-  if (before && before->epoch == owner->epoch) return;
+  s.unwritten = false;
+  // By epoch, but for owners that another program chose: those have none.
+  if (before && before->epoch == owner->epoch && before->origin_id == owner->origin_id) return;
   if (before) {
     stop_publishing(s);
     s.unstarted.reset();
@@ -154,16 +160,15 @@ void owner_table::tell(stream& s, const assignment& to, moment at) {
   s.told_until = at.now + config_.stream_ttl;
 }
 
-registration_reply owner_table::heartbeat(const std::string& origin_id, const std::vector<held_stream>& streams,
-                                          bool whole, moment at) {
-  for (const held_stream& held : streams) highest_seen_ = std::max(highest_seen_, held.epoch.counter);
-  const holders::news told = held_.update(origin_id, streams, whole);
-  for (const stream_key& key : told.held) copy_found(key, origin_id, at);
-  for (const stream_key& key : told.ended) copy_ended(key, at);
-  if (whole && at.now < cold_until_) origins_confirmed(at);
+registration_reply owner_table::heartbeat(const std::string& origin_id, const held_list& told, moment at) {
+  for (const held_stream& held : told.streams) highest_seen_ = std::max(highest_seen_, held.epoch.counter);
+  const holders::news news = held_.update(origin_id, told);
+  for (const stream_key& key : news.held) copy_found(key, origin_id, at);
+  for (const stream_key& key : news.ended) copy_ended(key, at);
+  if (told.whole && at.now < cold_until_) origins_confirmed(at);
   registration_reply reply;
   reply.fenced = held_.fenced(origin_id);
-  for (const held_stream& held : streams) {
+  for (const held_stream& held : told.streams) {
     if (held.published || held.epoch == epoch{}) continue;
     if (const auto key = parse_key(held.name)) {
       if (const epoch higher = elsewhere(*key, origin_id); higher > held.epoch) {

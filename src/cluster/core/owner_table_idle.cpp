@@ -85,16 +85,19 @@ owner_table::stream* owner_table::restore_undone(const stream_key& key, const ep
   return &s;
 }
 
-/// Drops the record that a claim of this proxy wrote, if all who were granted it have left before they published.
+/// Drops the record that a claim of this proxy wrote, if all who were granted it have left before they published. (What
+/// the store cannot be told now expires.)
 void owner_table::undo_unstarted(stream& s) {
   if (!s.unstarted || s.op != 0 || s.publishers > 0 || !s.claims.empty() || !s.pending.empty()) return;
-  store_request ask;
-  ask.what = store_request::kind::drop;
-  ask.key = *s.key;
-  ask.record = s.owner;
-  operation op;
-  op.kind = op_kind::drop;
-  submit(std::move(ask), std::move(op));
+  if (reachable_ && !s.unwritten) {
+    store_request ask;
+    ask.what = store_request::kind::drop;
+    ask.key = *s.key;
+    ask.record = s.owner;
+    operation op;
+    op.kind = op_kind::drop;
+    submit(std::move(ask), std::move(op));
+  }
   s.owner.reset();
   s.owner_until = base::time_point::min();
   s.unstarted.reset();

@@ -110,11 +110,13 @@ void owner_table::commit_move(uint64_t request_id, const stream_key& key, const 
   if (s.moving) s.moving->until = base::never;  // the store decides
   highest_seen_ = std::max(highest_seen_, to.epoch.counter);
   s.committing = commit{request_id, to, at.now + config_.claim_wait, base::never};
-  submit_commit(s);
+  submit_commit(s, at);
   settle(s, at);
+  begin_moves(at);
 }
 
-void owner_table::submit_commit(stream& s) {
+void owner_table::submit_commit(stream& s, moment at) {
+  if (!reachable_) return commit_here(s, at);
   store_request ask;
   ask.what = store_request::kind::claim;
   ask.key = *s.key;
@@ -124,12 +126,28 @@ void owner_table::submit_commit(stream& s) {
   ask.record->origin_id = s.committing->to.origin_id;
   ask.record->epoch = s.committing->to.epoch;
   ask.record->proxy_id = config_.proxy_id;
+  ask.record->published = true;
   operation op;
   op.kind = op_kind::move;
   op.of = s.owner->epoch;
   op.request_id = s.committing->request_id;
   s.committing->retry_at = base::never;
   submit(std::move(ask), std::move(op));
+}
+
+/// Without a store the publisher's proxy decides alone; it is written when there is one.
+void owner_table::commit_here(stream& s, moment at) {
+  const commit done = *std::exchange(s.committing, std::nullopt);
+  owner_record to = *s.owner;
+  to.origin_id = done.to.origin_id;
+  to.epoch = done.to.epoch;
+  to.proxy_id = config_.proxy_id;
+  to.published = true;
+  if (!s.unwritten && !s.stored) s.stored = s.owner->epoch;
+  moved(s, to, at);
+  s.unwritten = true;
+  ++decided_here_;
+  out_.push_back(action::reply_claim{done.request_id, done.to});
 }
 
 /// The answer to commit_move(), if there is one to be given; whether it was written may be unknown.
@@ -216,7 +234,7 @@ void owner_table::move_timers(stream& s, moment at) {
   if (s.moving && s.moving->until <= at.now) refuse_move(s, std::string(s.moving->to), "no_answer", at);
   if (s.committing && s.committing->retry_at <= at.now) {
     if (origins_.find_living(s.committing->to.origin_id) != nullptr) {
-      submit_commit(s);
+      submit_commit(s, at);
     } else {
       const std::string to = s.committing->to.origin_id;
       fail_commit(s, {"store_conflict", "the new owner is lost"});

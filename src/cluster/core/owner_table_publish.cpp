@@ -7,6 +7,14 @@
 #include "cluster/core/owner_table.hpp"
 
 namespace sluice::cluster {
+namespace {
+
+/// From the start of a publish to the renewal that says so.
+constexpr base::duration first_renewal_max = std::chrono::seconds(1);
+/// When a renewal fails, what the store has never confirmed is tried again soon.
+constexpr base::duration unwritten_retry = std::chrono::seconds(2);
+
+}  // namespace
 
 void owner_table::publish_started(const stream_key& key, const epoch& e, moment at) {
   const auto found = streams_.find(key);
@@ -26,14 +34,15 @@ void owner_table::publish_started(const stream_key& key, const epoch& e, moment 
   }
   s.unstarted.reset();
   if (!s.pending.empty()) remove_pending(s, 0);
+  if (s.publishers++ == 0) {
+    // That it is published now; not at once, so that a storm does not come to the store together.
+    s.renew_at = at.now + first_renewal_max * (random() % 1024) / 1024;
+    remember(s, at, "published", s.owner->origin_id, e, s.session);
+  }
   if (restored != nullptr || s.owner->proxy_id != config_.proxy_id) {
     s.owner->proxy_id = config_.proxy_id;  // the proxy that claimed it may not undo it any more
     submit_renewal(s);
-  }
-  if (s.publishers++ == 0) {
-    // Spread, so that the publishes of a storm do not come back to the store together for ever.
-    s.renew_at = at.now + config_.stream_ttl / 6 + config_.stream_ttl / 6 * (random() % 1024) / 1024;
-    remember(s, at, "published", s.owner->origin_id, e, s.session);
+    s.renew_at = at.now + renewal_wait();
   }
   const origin* o = origins_.find_living(s.owner->origin_id);
   s.lost = o == nullptr;
@@ -98,7 +107,16 @@ void owner_table::origin_departed(const departure& who, moment at) {
   begin_moves(at);
 }
 
+/// Between two renewals. Spread, so that those of a storm do not stay together for ever.
+base::duration owner_table::renewal_wait() {
+  const base::duration longest =
+      config_.renew_interval != base::duration::zero() ? config_.renew_interval : config_.stream_ttl / 3;
+  return longest * 3 / 4 + longest / 4 * (random() % 1024) / 1024;
+}
+
 void owner_table::submit_renewal(stream& s) {
+  s.owner->published = s.publishers > 0;
+  if (!reachable_) return;  // what is published is written when the store is back
   store_request ask;
   ask.what = store_request::kind::renew;
   ask.key = *s.key;
@@ -114,14 +132,24 @@ void owner_table::renewed(const stream_key& key, const epoch& of, store_reply& r
   const auto found = streams_.find(key);
   if (found == streams_.end() || !found->second.owner || found->second.owner->epoch != of) return;
   stream& s = found->second;
-  if (!reply.owner || !*reply.owner || (*reply.owner)->epoch <= of)
-    return;  // kept, or to be tried again at the next renewal
-  const owner_record& other = **reply.owner;
+  if (reply.owner && *reply.owner && (*reply.owner)->epoch > of) return overtaken(s, **reply.owner, at);
+  if (reply.owner) {
+    s.unwritten = false;
+    s.stored.reset();
+  } else if (s.publishers > 0) {
+    const base::duration wait = s.unwritten ? unwritten_retry : renewal_wait() / 4;
+    s.renew_at = std::min(s.renew_at, at.now + wait + wait * (random() % 1024) / 1024);
+    settle(s, at);
+  }
+}
+
+/// The store has an owner of a higher epoch: our publisher has lost the stream, unless that is nobody.
+void owner_table::overtaken(stream& s, const owner_record& other, moment at) {
   if (s.publishers > 0) {
     const bool is_abandoned = other.epoch == s.abandoned;
     if (!is_abandoned && is_uncommitted(s, other.epoch)) return;  // our own move: it is about to be answered
     // Nor does an origin own it that lists its streams and has no publisher for this one: there is one here.
-    const bool is_unpublished = held_.has_whole(other.origin_id) && !held_.holds(other.origin_id, key);
+    const bool is_unpublished = held_.has_whole(other.origin_id) && !held_.holds(other.origin_id, *s.key);
     const bool is_nobody = is_abandoned || is_unpublished || origins_.find_living(other.origin_id) == nullptr;
     if (is_nobody && origins_.find_living(s.owner->origin_id) != nullptr) return reassert(s, other.epoch, at);
   }
@@ -135,6 +163,7 @@ void owner_table::renewed(const stream_key& key, const epoch& of, store_reply& r
 /// The store names an owner that is none, and the stream is published here: its owner gets a higher epoch.
 void owner_table::reassert(stream& s, const epoch& replaces, moment at) {
   highest_seen_ = std::max(highest_seen_, replaces.counter);
+  if (!reachable_) return;  // the renewal that follows its return will show the same
   store_request ask;
   ask.what = store_request::kind::claim;
   ask.key = *s.key;
@@ -143,6 +172,7 @@ void owner_table::reassert(stream& s, const epoch& replaces, moment at) {
   ask.record = s.owner;
   ask.record->epoch = next_epoch(s, at);
   ask.record->proxy_id = config_.proxy_id;
+  ask.record->published = true;
   operation op;
   op.kind = op_kind::reassert;
   op.of = s.owner->epoch;

@@ -23,4 +23,10 @@ uint64_t next_epoch_counter(uint64_t stored, uint64_t highest_seen, uint64_t wal
   return std::max({stored + 1, highest_seen + 1, wall_ms});
 }
 
+owner_record after_renewal(const owner_record* held, const owner_record& renewal) {
+  const bool is_anothers = held != nullptr && held->epoch == renewal.epoch && held->published && !renewal.published &&
+                           held->proxy_id != renewal.proxy_id;
+  return is_anothers ? *held : renewal;
+}
+
 }  // namespace sluice::cluster

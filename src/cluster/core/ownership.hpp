@@ -64,6 +64,10 @@ struct store_request {
   base::duration ttl{};                ///< claim, renew: life of the record from now
 };
 
+/// The record after a renewal of one that is held, none, or of an epoch that is not higher: the rule of
+/// store_request::kind::renew.
+owner_record after_renewal(const owner_record* held, const owner_record& renewal);
+
 /// What the store holds after the step. Error reasons: store_full, store_unavailable (it may have been done all the
 /// same). A store that others write to who know of no epochs may answer with an owner that they chose: a claim with the
 /// epoch and proxy that were proposed, but another origin; a find with epoch zero and no proxy.

@@ -169,16 +169,22 @@ class parser {
     const auto period = number(*object, "period_ms", 0, 3'600'000, 0);
     const auto weight = number(*object, "weight", 0.01, 1000, 1);
     const auto capacity = number(*object, "capacity", 0, whole_max, 0);
+    constexpr double count_max = 9'007'199'254'740'992;  // 2^53: what JSON's numbers hold exactly
+    const auto beat = number(*object, "beat", 0, count_max, 0);
+    const auto since = number(*object, "since", 0, count_max, 0);
     const auto streams = number(*load, "streams", 0, whole_max, 0);
     const auto sessions = number(*load, "sessions", 0, whole_max, 0);
     const auto cpu = number(*load, "cpu", 0, 1e6, -1);
     sluice_info info;
     info.version = text_of(*object, "version");
-    if (!period || !weight || !capacity || !streams || !sessions || !cpu) return bad("bad number in sluice");
+    if (!period || !weight || !capacity || !beat || !since || !streams || !sessions || !cpu)
+      return bad("bad number in sluice");
     if (info.version.size() > label_bytes_max || !is_clean_text(info.version)) return bad("bad sluice version");
     info.period_ms = static_cast<uint32_t>(*period);
     info.weight = *weight;
     info.capacity = static_cast<uint32_t>(*capacity);
+    info.beat = static_cast<uint64_t>(*beat);
+    info.since = static_cast<uint64_t>(*since);
     info.load.streams = static_cast<uint32_t>(*streams);
     info.load.sessions = static_cast<uint32_t>(*sessions);
     if (*cpu >= 0) info.load.cpu = *cpu;
@@ -302,6 +308,8 @@ std::string make_registration_body(const origin_registration& registration) {
     const bool all = write_streams(info.streams, registration_body_bytes_max - rest_bytes_max, streams);
     if (!streams.empty()) body["sluice"].as_object()["streams"] = std::move(streams);
     if (info.whole && all) body["sluice"].as_object()["whole"] = true;
+    if (info.beat != 0) body["sluice"].as_object()["beat"] = info.beat;
+    if (info.since != 0) body["sluice"].as_object()["since"] = info.since;
   }
   return json::serialize(body);
 }

@@ -7,6 +7,8 @@ namespace sluice::cluster {
 namespace {
 
 constexpr base::duration beats_missed_min = std::chrono::seconds(2);
+/// Heartbeats that must be missing before they count as stopped; more where some are lost on the way between proxies.
+constexpr int beats_missed = 2, relayed_beats_missed = 5;
 /// Servers at one address; more are a flood or a cluster of wrongly announced addresses.
 constexpr size_t servers_per_address_max = 4;
 /// Registrations closer together are repetitions, not a rhythm.
@@ -41,7 +43,7 @@ registry::registry(const coordinator_config& config, std::deque<coordinator_acti
   add(std::move(o), now);
 }
 
-base::result<void> registry::registration(origin_registration reg, base::time_point now) {
+base::result<void> registry::registration(origin_registration reg, base::time_point now, registered_by by) {
   const std::string id = reg.id();
   unvoid(id, now);
   const auto known = origins_.find(id);
@@ -49,6 +51,11 @@ base::result<void> registry::registration(origin_registration reg, base::time_po
   if (is_void && !may_return(id, reg)) {
     if (known != origins_.end()) erase(known);
     return base::fail("voided_incarnation", "origin " + id + " was replaced by another at its address");
+  }
+  const bool is_relayed = by == registered_by::proxy;
+  if (known != origins_.end()) {
+    known->second.relayed |= is_relayed;
+    if (is_older(reg, known->second)) return {};
   }
   const bool has_moved = known == origins_.end() || known->second.reg.rtmp != reg.rtmp;
   if (has_moved && servers_at(reg) >= servers_per_address_max) {
@@ -67,6 +74,7 @@ base::result<void> registry::registration(origin_registration reg, base::time_po
   if (origins_.size() >= config_.origins_max) return base::fail("too_many_origins", "the limit of origins is reached");
   origin o;
   o.reg = std::move(reg);
+  o.relayed = is_relayed;
   if (is_void) {
     o.returning = o.unproven = true;
     o.health = origin_health::suspect;
@@ -96,6 +104,16 @@ void registry::add(origin o, base::time_point now) {
                     : "registered");
   origin& added = origins_.insert_or_assign(o.id, std::move(o)).first->second;
   if (added.fabricated) question(added, now);
+}
+
+/// It was sent before, or is, one that is known already: it came another way, or twice.
+bool registry::is_older(const origin_registration& reg, const origin& known) {
+  return reg.sluice && known.reg.sluice && reg.sluice->beat != 0 && reg.sluice->beat <= known.reg.sluice->beat;
+}
+
+void registry::store_state(bool reachable, base::time_point now) {
+  if (store_away_ && reachable) store_back_at_ = now;
+  store_away_ = !reachable;
 }
 
 void registry::heartbeat(origin& o, origin_registration reg, base::time_point now) {
@@ -154,11 +172,14 @@ bool registry::proven_since_failure(const std::string& id) const {
 
 bool registry::heartbeats_stopped(const origin& o, base::time_point now) const {
   const auto period = o.period();
-  return !o.fabricated && period && now - o.registered_at >= std::max(2 * *period, beats_missed_min);
+  if (o.fabricated || !period || (o.relayed && store_away_)) return false;
+  const auto since = o.relayed ? std::max(o.registered_at, store_back_at_) : o.registered_at;
+  return now - since >= std::max((o.relayed ? relayed_beats_missed : beats_missed) * *period, beats_missed_min);
 }
 
-bool registry::is_expired(const origin& o, base::time_point now) const {
-  return !o.fabricated && now - o.registered_at >= config_.origin_ttl;
+base::time_point registry::expires_at(const origin& o) const {
+  if (o.fabricated || (store_away_ && o.is_living())) return base::never;
+  return std::max(o.registered_at, store_back_at_) + config_.origin_ttl;
 }
 
 /// The default backend has registered: one server, one candidate.

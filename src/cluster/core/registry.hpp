@@ -41,6 +41,7 @@ struct origin {
   std::string id;
   origin_health health = origin_health::alive;
   bool fabricated = false;  ///< the default backend: never registers, never expires
+  bool relayed = false;     ///< other proxies have passed on registrations, of which some may be lost
   base::time_point registered_at;
 
   // Heartbeats: the last intervals, from which the period is judged.
@@ -114,7 +115,10 @@ class registry {
  public:
   registry(const coordinator_config& config, std::deque<coordinator_action>& out, base::time_point now);
 
-  base::result<void> registration(origin_registration reg, base::time_point now);
+  base::result<void> registration(origin_registration reg, base::time_point now,
+                                  registered_by by = registered_by::origin);
+  /// While the store is away other proxies cannot pass on registrations: who lives does not expire.
+  void store_state(bool reachable, base::time_point now);
   void heard(const std::string& id, base::time_point when);
   void dial_failed(const std::string& id, base::time_point now);
   void dial_ok(const std::string& id, base::time_point now);
@@ -165,6 +169,7 @@ class registry {
 
  private:
   using origin_map = std::map<std::string, origin>;
+  static bool is_older(const origin_registration& reg, const origin& known);
   void heartbeat(origin& o, origin_registration reg, base::time_point now);
   void contest_older(const origin& newer, base::time_point now);
   // Of several servers at one address (registry_contest.cpp).
@@ -186,7 +191,8 @@ class registry {
   void answer(std::vector<closed_ask>& asks, origin_verdict verdict);
   void log(base::log_level level, std::string_view event, const origin& o, std::string_view reason);
   bool heartbeats_stopped(const origin& o, base::time_point now) const;
-  bool is_expired(const origin& o, base::time_point now) const;
+  base::time_point expires_at(const origin& o) const;
+  bool is_expired(const origin& o, base::time_point now) const { return now >= expires_at(o); }
   bool is_shadowed(const origin& o) const;
 
   // Signs of life and their absence (registry_liveness.cpp).
@@ -226,6 +232,8 @@ class registry {
   std::vector<departure> departures_;
   std::vector<std::string> returned_;
   base::time_point floor_ = base::time_point::min();  // silence counts from here at the earliest
+  bool store_away_ = false;
+  base::time_point store_back_at_ = base::time_point::min();  // since then registrations are passed on
   size_t fallen_ = 0;                                 // living origins that are silent, as of the last on_timeout()
   bool mass_silence_ = false;
   base::time_point mass_until_ = base::time_point::min();  // the last one ended then

@@ -212,9 +212,7 @@ base::time_point registry::next_deadline() const {
         next = std::min(next, dies_at(since));
       }
     }
-    if (!o.fabricated && (o.health == origin_health::dead || o.known == 0)) {
-      next = std::min(next, o.registered_at + config_.origin_ttl);
-    }
+    if (o.health == origin_health::dead || o.known == 0) next = std::min(next, expires_at(o));
   }
   return next;
 }

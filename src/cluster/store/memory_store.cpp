@@ -18,10 +18,12 @@ base::result<std::optional<owner_record>> memory_store::apply(const store_reques
     case kind::find:
       break;
     case kind::claim:
-      if (held == nullptr || held->epoch == request.replaces) return write(request, now);
+      if (held == nullptr || held->epoch == request.replaces) return write(request, *request.record, now);
       break;
     case kind::renew:
-      if (held == nullptr || held->epoch <= request.record->epoch) return write(request, now);
+      if (held == nullptr || held->epoch <= request.record->epoch) {
+        return write(request, after_renewal(held, *request.record), now);
+      }
       break;
     case kind::drop:
       if (held != nullptr && held->epoch == request.record->epoch && held->proxy_id == request.record->proxy_id) {
@@ -35,7 +37,8 @@ base::result<std::optional<owner_record>> memory_store::apply(const store_reques
   return *held;
 }
 
-base::result<std::optional<owner_record>> memory_store::write(const store_request& request, base::time_point now) {
+base::result<std::optional<owner_record>> memory_store::write(const store_request& request, const owner_record& record,
+                                                               base::time_point now) {
   auto at = records_.find(request.key);
   if (at == records_.end()) {
     if (records_.size() >= records_max_)
@@ -44,9 +47,9 @@ base::result<std::optional<owner_record>> memory_store::write(const store_reques
   } else {
     expiries_.erase(at->second.expiry);
   }
-  at->second.record = *request.record;
+  at->second.record = record;
   at->second.expiry = expiries_.emplace(now + request.ttl, &at->first);
-  return *request.record;
+  return at->second.record;
 }
 
 void memory_store::remove_expired(base::time_point now) {
