@@ -361,18 +361,40 @@ TEST(holders, are_bounded) {
   holders h(10);
   std::vector<held_stream> many;
   for (int i = 0; i < 20; ++i) many.push_back({"v/live/" + std::to_string(i), {1, 1}, true});
-  h.update("o1", many, true);
+  h.update("o1", {many, true});
   EXPECT_EQ(h.size(), 10u);
   EXPECT_TRUE(h.has_whole("o1"));
-  h.update("o2", many, true);
+  h.update("o2", {many, true});
   EXPECT_EQ(h.size(), 10u);
   h.drop("o1");
   EXPECT_EQ(h.size(), 0u);
   EXPECT_FALSE(h.has_whole("o1"));
-  h.update("o2", many, false);
+  h.update("o2", {many, false});
   EXPECT_EQ(h.size(), 10u);
-  h.update("o2", {}, true);
+  h.update("o2", {{}, true});
   EXPECT_EQ(h.size(), 0u);
+}
+
+/// Heartbeats that came by several ways: the newest counts, and a gap is noticed.
+TEST(holders, put_numbered_lists_in_order) {
+  const held_stream a{"v/live/a", {1, 1}, true}, b{"v/live/b", {2, 1}, true};
+  const stream_key key_of_a{"v", "live", "a"}, key_of_b{"v", "live", "b"};
+  holders h(10);
+  h.update("o1", {{a}, true, 3, 0});
+  EXPECT_TRUE(h.update("o1", {{}, true, 2, 0}).ended.empty());  // late: a has come since
+  EXPECT_TRUE(h.holds("o1", key_of_a));
+  EXPECT_TRUE(h.update("o1", {{a}, true, 3, 0}).held.empty());  // twice
+  h.update("o1", {{b}, false, 4, 3});
+  h.update("o1", {{{"v/live/a", {}, false}, b}, false, 5, 3});  // another way, where 4 is not known
+  EXPECT_FALSE(h.holds("o1", key_of_a));
+  EXPECT_TRUE(h.holds("o1", key_of_b));
+  EXPECT_TRUE(h.has_whole("o1"));
+  h.update("o1", {{a}, false, 9, 7});  // 6 … 7 have not come
+  EXPECT_TRUE(h.holds("o1", key_of_a));
+  EXPECT_FALSE(h.has_whole("o1"));
+  h.update("o1", {{a}, true, 10, 0});
+  EXPECT_TRUE(h.has_whole("o1"));
+  EXPECT_FALSE(h.holds("o1", key_of_b));
 }
 
 }  // namespace

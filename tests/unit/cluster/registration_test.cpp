@@ -176,8 +176,12 @@ TEST(registration, body_round_trip) {
     reg.sluice = sluice_info{"0.1.0", 1000, {3, 4, 0.25}, 2, 100, {}, true};
     reg.sluice->streams = {{"__defaultVhost__/live/a", {1'700'000'000'000, UINT64_MAX}, true},
                            {"v.example/nested/app/\"b\" \u00e9", {}, false}};
+    reg.sluice->beat = 7;
+    reg.sluice->since = 5;
     const auto got = parse_registration(make_registration_body(reg), {});
     ASSERT_TRUE(got) << got.error().text;
+    EXPECT_EQ(got->sluice->beat, 7u);
+    EXPECT_EQ(got->sluice->since, 5u);
     EXPECT_EQ(got->sluice->streams, reg.sluice->streams);
     EXPECT_TRUE(got->sluice->whole);
     EXPECT_EQ(got->id(), reg.id());

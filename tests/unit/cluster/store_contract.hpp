@@ -86,6 +86,25 @@ TYPED_TEST_P(store_contract, renewal_heals_and_never_overwrites_a_higher_epoch) 
   EXPECT_EQ(this->ask(kind::renew, this->key_, this->record("o3", 6, 0)).value(), this->record("o2", 6, 1));
 }
 
+/// Who has left does not speak for the publisher that another proxy has with the same epoch.
+TYPED_TEST_P(store_contract, renewals_say_whether_it_is_published) {
+  using kind = store_request::kind;
+  const base::duration ttl = std::chrono::seconds(60);
+  const owner_record claimed = this->record("o1", 5);
+  owner_record here = claimed, elsewhere = claimed;
+  here.published = elsewhere.published = true;
+  elsewhere.proxy_id = "proxy-2";
+  this->ask(kind::claim, this->key_, claimed).value();
+  EXPECT_EQ(this->ask(kind::renew, this->key_, here).value(), here);
+  EXPECT_EQ(this->ask(kind::find, this->key_).value(), here);
+  EXPECT_EQ(this->ask(kind::renew, this->key_, claimed).value(), claimed);
+  EXPECT_EQ(this->ask(kind::renew, this->key_, here).value(), here);
+  EXPECT_EQ(this->ask(kind::renew, this->key_, elsewhere, {}, ttl / 6).value(), elsewhere);
+  EXPECT_EQ(this->ask(kind::renew, this->key_, claimed, {}, ttl).value(), elsewhere);
+  this->subject_.pass(ttl / 2);  // it lives longer all the same
+  EXPECT_EQ(this->ask(kind::find, this->key_).value(), elsewhere);
+}
+
 TYPED_TEST_P(store_contract, drop_removes_only_its_own_epoch) {
   using kind = store_request::kind;
   this->ask(kind::claim, this->key_, this->record("o1", 5)).value();
@@ -118,6 +137,7 @@ TYPED_TEST_P(store_contract, a_replaced_owner_stays_replaced) {
 
 REGISTER_TYPED_TEST_SUITE_P(store_contract, a_replaced_owner_stays_replaced, first_claim_wins_second_learns,
                             a_claim_replaces_exactly_what_it_names, records_expire_unless_renewed,
-                            renewal_heals_and_never_overwrites_a_higher_epoch, drop_removes_only_its_own_epoch);
+                            renewal_heals_and_never_overwrites_a_higher_epoch,
+                            renewals_say_whether_it_is_published, drop_removes_only_its_own_epoch);
 
 }  // namespace sluice::cluster
