@@ -76,6 +76,8 @@ void registrar::send(target& t) {
     t.sent = t.held.next(parts_.held(), loop_.now());
     registration.sluice->streams = t.sent.streams;
     registration.sluice->whole = t.sent.whole;
+    registration.sluice->beat = t.beat = ++beats_;
+    registration.sluice->since = t.sent.whole ? 0 : t.taken;
   }
   registration.address = config_.advertise ? *config_.advertise : *t.route;
   registration.ip = registration.address.to_string();
@@ -113,6 +115,7 @@ void registrar::take_reply(target& t, const std::string& body) {
       if (key && e) parts_.on_fenced(*key, *e);
     }
   }
+  t.taken = t.beat;
   if (const auto sent_at = t.held.accepted(t.sent, loop_.now()); sent_at != base::never) parts_.on_whole_taken(sent_at);
   const auto* want = sluice->if_contains("want_whole");
   const auto* proxy = sluice->if_contains("proxy");

@@ -54,6 +54,8 @@ class registrar {
     std::string proxy;             // id of the one that took the last call
     held_report held;
     held_report::part sent;  // by the call under way
+    uint64_t beat = 0;       // its number
+    uint64_t taken = 0;      // the last that a proxy took
   };
   void take_reply(target& t, const std::string& body);
   void beat();
@@ -67,6 +69,7 @@ class registrar {
   base::log_sink& log_;
   base::metric_cell& failures_;
   std::vector<std::unique_ptr<target>> targets_;
+  uint64_t beats_ = 0;  // to all targets together: proxies tell each other of them
   runtime::timer timer_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

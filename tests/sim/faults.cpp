@@ -177,7 +177,11 @@ void fault_script::of_store(const fault& f) {
     case fault_kind::store_lost:
       return w_.store->lose_all();
     case fault_kind::store_rollback:
-      return w_.store->roll_back(w_.random.between(duration(100ms), duration(1s)));
+      return w_.store->change_master(w_.random.between(duration{}, w_.how.replica_lag));
+    case fault_kind::store_failover:
+      w_.store->go_down();
+      w_.store->change_master(w_.random.between(duration{}, w_.how.replica_lag));
+      return until(std::min<duration>(f.lasts, 8s), [this](bool) { w_.store->come_up(); });
     default:
       return;
   }

@@ -7,6 +7,7 @@
 #include "sim/origin.hpp"
 #include "sim/proxy.hpp"
 #include "sim/session.hpp"
+#include "sim/store.hpp"
 #include "sim/world.hpp"
 
 namespace sluice::sim {
@@ -25,13 +26,16 @@ constexpr int64_t behind_max = 8;  // messages that may be under way to a viewer
 /// An encoder that was closed comes back within a second.
 constexpr duration served_bound = dead_after + 2 * heartbeat + 2 * slack;
 constexpr duration watched_bound = served_bound + 2 * slack;
+/// Until a proxy sees the store again, two heartbeats, and the grain of this check.
+constexpr duration agree_bound = 1s + 2 * heartbeat + slack;
 
 }  // namespace
 
 monitor::monitor(world& w)
     : w_(w),
       origins_(static_cast<size_t>(w.how.origins)),
-      doubled_since_(static_cast<size_t>(w.how.streams), base::never) {}
+      doubled_since_(static_cast<size_t>(w.how.streams), base::never),
+      unlike_since_(static_cast<size_t>(w.how.streams), base::never) {}
 
 void monitor::origin_started(node n) {
   at_origin& o = origins_[static_cast<size_t>(w_.origin_index(n))];
@@ -185,12 +189,40 @@ void monitor::check_served() {
   }
 }
 
+/// What is published is known to the store, as soon as that is well for long enough.
+void monitor::check_store() {
+  if (w_.how.memory_store) return;
+  for (const auto& e : w_.encoders) {
+    const auto stream = static_cast<size_t>(e->stream());
+    if (!e->active() || e->at() == nullptr || !e->at()->running()) continue;
+    auto* const px = const_cast<proxy*>(e->at());
+    const publish_session* s = px->publisher(e->session());
+    if (s == nullptr || !s->running()) continue;
+    const bool is_there = std::any_of(w_.origins.begin(), w_.origins.end(), [&](const auto& o) {
+      return o->running() && o->id() == s->to().origin_id && o->held(e->stream()).publisher >= 0 &&
+             o->held(e->stream()).session == s->id();
+    });
+    if (!is_there) continue;
+    const auto record = w_.store->peek(w_.key(e->stream()));
+    time_point& since = unlike_since_[stream];
+    if (record && record->origin_id == s->to().origin_id) {
+      since = base::never;
+    } else if (since == base::never) {
+      since = w_.queue.now();
+    } else if (since + agree_bound < w_.queue.now()) {
+      w_.fail(fmt::format("m: s{} is at {}, and the store says {} for {} ms", stream, s->to().origin_id,
+                          record ? record->origin_id : "nobody", (w_.queue.now() - since) / 1ms));
+    }
+  }
+}
+
 void monitor::look() {
   const bool quiet = w_.healed() && w_.queue.now() - w_.healed_at() > watched_bound + move_interval;
   for (const auto& p : w_.proxies) p->check(quiet);
   if (!w_.healed()) return;
   check_owners();
   check_served();
+  check_store();
 }
 
 }  // namespace sluice::sim

@@ -52,11 +52,12 @@ void origin::start() {
   fence_.emplace(true, now());
   copies_.assign(copies_.size(), {});
   uses_.clear();
-  peers_.assign(static_cast<size_t>(w_.how.proxies), {});
+  peers_.assign(w_.how.balanced ? 1 : static_cast<size_t>(w_.how.proxies), {});
+  beats_ = 0;
   for (peer& p : peers_) p.changed.assign(copies_.size(), false);
   after(cluster::fence::wake_interval, [this] { tick(); });
-  for (int proxy = 0; proxy < w_.how.proxies; ++proxy) {
-    after(w_.random.between(duration(1ms), duration(300ms)), [this, proxy] { beat(proxy); });
+  for (int i = 0; i < static_cast<int>(peers_.size()); ++i) {
+    after(w_.random.between(duration(1ms), duration(300ms)), [this, i] { beat(i); });
   }
 }
 
@@ -96,9 +97,9 @@ void origin::changed(int stream) {
   for (peer& p : peers_) p.changed[static_cast<size_t>(stream)] = true;
 }
 
-void origin::beat(int proxy) {
-  after(beat_interval, [this, proxy] { beat(proxy); });
-  peer& p = peers_[static_cast<size_t>(proxy)];
+void origin::beat(int at) {
+  after(beat_interval, [this, at] { beat(at); });
+  peer& p = peers_[static_cast<size_t>(at)];
   if (p.out && p.sent_at + beat_timeout > now()) return;  // one at a time
   if (p.out) {
     for (size_t s = 0; s < p.changed.size(); ++s) p.changed[s] = p.changed[s] || p.in_flight[s];
@@ -118,26 +119,37 @@ void origin::beat(int proxy) {
   std::fill(p.changed.begin(), p.changed.end(), false);
   p.out = true;
   p.sent_at = now();
-  const uint64_t beat = ++p.beat;
+  const uint64_t beat = p.beat = ++beats_;
+  if (w_.how.numbered) {
+    reg.sluice->beat = beat;
+    reg.sluice->since = whole ? 0 : p.taken;
+  }
+  int proxy = at;
+  if (w_.how.balanced) {
+    const sim::proxy* const to = w_.some_proxy();
+    if (to == nullptr) return;
+    proxy = to->self();
+  }
   using shared = std::shared_ptr<const cluster::origin_registration>;
   w_.net.post(self_, proxy,
               [&, from = self_, life = life(), reg = shared(std::make_shared<cluster::origin_registration>(reg))] {
-                return inner_callback([this, proxy, from, life, beat, whole, reg] {
+                return inner_callback([this, proxy, at, from, life, beat, whole, reg] {
                   const auto reply = w_.proxies[static_cast<size_t>(proxy)]->on_heartbeat(*reg);
                   auto kept = std::make_shared<const base::result<cluster::registration_reply>>(reply);
-                  w_.net.deliver(proxy, from, [this, life, proxy, beat, whole, kept] {
-                    if (this->life() == life) on_beat_reply(proxy, beat, whole, *kept);
+                  w_.net.deliver(proxy, from, [this, life, at, beat, whole, kept] {
+                    if (this->life() == life) on_beat_reply(at, beat, whole, *kept);
                   });
                 });
               });
 }
 
-void origin::on_beat_reply(int proxy, uint64_t beat, bool whole,
+void origin::on_beat_reply(int at, uint64_t beat, bool whole,
                            const base::result<cluster::registration_reply>& reply) {
-  peer& p = peers_[static_cast<size_t>(proxy)];
+  peer& p = peers_[static_cast<size_t>(at)];
   if (!p.out || beat != p.beat) return;  // given up, or the answer to the same one sent twice
   p.out = false;
   if (!reply) return;
+  p.taken = beat;
   p.want_whole = reply->want_whole;
   if (whole) p.whole_at = p.sent_at;
   for (const auto& [name, e] : reply->fenced) {

@@ -56,9 +56,10 @@ class origin final : public process, public network::endpoint {
   void before_work() override { fence_->woke(now()); }
 
  private:
-  /// What it knows of a proxy: which changes it has not taken yet.
+  /// What it knows of a proxy, or of the load balancer before all: which changes it has not taken yet.
   struct peer {
-    uint64_t beat = 0;  ///< the one that is out, or the last
+    uint64_t beat = 0;  ///< the one that is out, or the last; counted over all peers
+    uint64_t taken = 0;  ///< the last that was taken
     bool out = false;
     bool want_whole = true;
     time_point sent_at{}, whole_at{};
@@ -71,8 +72,8 @@ class origin final : public process, public network::endpoint {
   };
   copy& at_stream(int stream) { return copies_[static_cast<size_t>(stream)]; }
   void tick();
-  void beat(int proxy);
-  void on_beat_reply(int proxy, uint64_t beat, bool whole, const base::result<cluster::registration_reply>& reply);
+  void beat(int peer);
+  void on_beat_reply(int peer, uint64_t beat, bool whole, const base::result<cluster::registration_reply>& reply);
   void publish(int conn, const packet& p);
   void play(int conn, const packet& p);
   void media(int conn, const packet& p);
@@ -92,6 +93,7 @@ class origin final : public process, public network::endpoint {
   std::vector<copy> copies_;
   std::vector<use> uses_;
   std::vector<peer> peers_;
+  uint64_t beats_ = 0;
 };
 
 }  // namespace sluice::sim

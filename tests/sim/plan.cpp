@@ -23,6 +23,7 @@ const char* name_of(fault_kind kind) {
                              "store_pause",
                              "store_lost",
                              "store_rollback",
+                             "store_failover",
                              "wall_jump",
                              "encoder_ghost",
                              "encoder_leaves",
@@ -76,8 +77,17 @@ plan make_plan(random_source& r) {
     ++p.streams;
   }
   p.memory_store = p.proxies == 1 && r.chance(60);
+  p.balanced = p.proxies > 1 && r.chance(35);
+  p.numbered = p.balanced || r.chance(75);
+  p.replica_lag = r.between(duration(50ms), duration(2s));
+  if (r.chance(40)) {
+    p.announced_loss_percent = r.between(0, 30);
+    p.announced_late_percent = r.between(0, 30);
+  }
   if (r.chance(40)) p.hop = r.between(duration(50us), duration(5ms));
-  p.stream_ttl = r.chance(50) ? duration(60s) : r.between(duration(31s), duration(60s));
+  p.stream_ttl = r.chance(30)   ? duration(240s)
+                 : r.chance(50) ? duration(60s)
+                                : r.between(duration(31s), duration(60s));
   p.skewed = r.chance(30);
   draw_network(r, p);
   p.origins_stay_dead = r.chance(50);
@@ -90,6 +100,13 @@ plan make_plan(random_source& r) {
   if (std::find(kinds.begin(), kinds.end(), fault_kind::wall_jump) != kinds.end()) {
     kinds.push_back(fault_kind::store_lost);
     kinds.push_back(fault_kind::encoder_leaves);
+  }
+  // What is placed without a store must be known to it when that is back; who comes then is what shows it.
+  if (std::any_of(kinds.begin(), kinds.end(), [](fault_kind k) {
+        return k == fault_kind::store_down || k == fault_kind::cut_store || k == fault_kind::store_failover;
+      }) &&
+      r.chance(60)) {
+    kinds.push_back(r.chance(50) ? fault_kind::encoder_leaves : fault_kind::encoder_ghost);
   }
   p.faults_until = r.between(duration(12s), duration(40s));
   for (int n = r.between(1, 7); n > 0; --n) {

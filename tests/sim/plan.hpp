@@ -23,8 +23,9 @@ enum class fault_kind : uint8_t {
   cut_store,          ///< one proxy and the store
   store_down,
   store_pause,
-  store_lost,      ///< all its records
-  store_rollback,  ///< its last second
+  store_lost,      ///< all its records, and with them its generation: it is cold
+  store_rollback,  ///< another master, without what the replica had not got
+  store_failover,  ///< the same, and nobody serves until the replica has taken over
   wall_jump,       ///< of one process, seconds to a day, either way
   encoder_ghost,   ///< its network is gone without a FIN; it comes back through another proxy
   encoder_leaves,
@@ -51,6 +52,10 @@ struct plan {
   bool skewed = false;        ///< proxies' wall clocks differ by up to a minute
   network_conditions network;
   int store_loss_percent = 0;  ///< of its replies
+  duration replica_lag{};      ///< of the store's replica, at most
+  int announced_loss_percent = 0, announced_late_percent = 0;  ///< of what proxies tell each other through the store
+  bool balanced = false;  ///< a load balancer gives each heartbeat of an origin to any one proxy
+  bool numbered = true;   ///< heartbeats have numbers
   std::vector<fault> faults;   ///< in order of time
   duration faults_until{};     ///< then everything is healed
   duration settle{};           ///< … and so much later the schedule ends

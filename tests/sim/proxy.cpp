@@ -34,6 +34,10 @@ void proxy::start() {
   peers_.clear();
   prober_ = std::make_unique<prober>(*this, w_);
   core_ = std::make_unique<cluster::coordinator>(std::move(config), at());
+  store_ok_ = true;
+  store_seen_.reset();
+  told_.clear();
+  if (!memory_) watch_store();
   drain_actions();
 }
 
@@ -144,6 +148,7 @@ base::result<cluster::registration_reply> proxy::on_heartbeat(const cluster::ori
              list);
   }
   if (!reply) w_.trace("{} refuses {}: {}", w_.name_of(self_), reg.id(), reply.error().reason);
+  if (reply && !memory_) w_.store->pass_on(self_, reg);
   return reply;
 }
 
@@ -220,6 +225,9 @@ void proxy::answered(uint64_t request, base::result<cluster::assignment> answer,
   w_.trace("{} answers {} of s{}: {}", w_.name_of(self_), claims ? "claim" : "find", stream,
            answer ? fmt::format("{} {}.{:x}", answer->origin_id, answer->epoch.counter, answer->epoch.claim_id & 0xFFFF)
                   : std::string(answer.error().reason));
+  if (!answer && claims && answer.error().reason == "store_unavailable")
+    w_.fail(fmt::format("l: {} refuses a publisher of s{} for want of a store", w_.name_of(self_), stream));
+  if (answer && !claims) told(stream, answer->epoch);
   to_shard([this, request, kept = std::make_shared<base::result<cluster::assignment>>(std::move(answer))] {
     const auto asker = waiting_.find(request);
     if (asker == waiting_.end()) return;  // cancelled, when it was on its way already
@@ -281,6 +289,7 @@ void proxy::lose_sessions(const cluster::action::origin_lost& a) {
 void proxy::carry_out(const cluster::action::owner_changed& a) {
   w_.trace("{} owner of s{} is {} {}.{:x}", w_.name_of(self_), world::stream_of(a.key), a.to.origin_id,
            a.to.epoch.counter, a.to.epoch.claim_id & 0xFFFF);
+  told(world::stream_of(a.key), a.to.epoch);
   to_shard([this, stream = world::stream_of(a.key), to = std::make_shared<cluster::assignment>(a.to)] {
     for_each_session([&](session& s) {
       if (s.stream() == stream) s.on_owner_changed(*to);
@@ -317,6 +326,7 @@ void proxy::check(bool quiet) {
       w_.fail(fmt::format("g: a {} of s{} has no answer {} ms after its deadline at {}", r.claims ? "claim" : "find",
                           r.stream, (now() - deadline) / 1ms, w_.name_of(self_)));
   }
+  check_claims();
   if (!quiet) return;
   const auto seen = core_->snapshot();
   if (seen.waiting > requests_.size())

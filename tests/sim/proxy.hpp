@@ -11,6 +11,7 @@
 #include "cluster/core/coordinator.hpp"
 #include "cluster/store/memory_store.hpp"
 #include "sim/network.hpp"
+#include "sim/store.hpp"
 
 namespace sluice::sim {
 
@@ -44,6 +45,10 @@ class proxy final : public process, public network::endpoint {
 
   // -- network
   base::result<cluster::registration_reply> on_heartbeat(const cluster::origin_registration& reg);
+  /// Another proxy has accepted it.
+  void on_passed_on(const cluster::origin_registration& reg);
+  /// A proxy has written it, then.
+  void on_announced(int stream, const cluster::owner_record& owner, time_point written_at);
   void on_packet(int conn, const packet& p) override;
   void on_closed(int conn, bool by_reset) override;
   void drain(const std::string& server_id, bool on);
@@ -86,6 +91,7 @@ class proxy final : public process, public network::endpoint {
     int stream = 0;
     bool claims = false;
     time_point deadline;
+    time_point without_store = base::never;  ///< a new publish, which came then while the store was known to be away
   };
   struct peer {  // an incarnation of an origin
     time_point heard_at{};
@@ -101,6 +107,11 @@ class proxy final : public process, public network::endpoint {
   void on_deadline();
   cluster::moment at() const;
   void tell_heard();
+  void watch_store();
+  void store_told(std::optional<shared_store::state> now);
+  void check_told(int stream, const cluster::epoch& e);
+  void check_claims() const;
+  void told(int stream, const cluster::epoch& e);
   void answered(uint64_t request, base::result<cluster::assignment> answer, bool claims);
   void carry_out(cluster::action::probe a);
   void carry_out(cluster::action::store a);
@@ -138,6 +149,11 @@ class proxy final : public process, public network::endpoint {
   std::unordered_map<uint64_t, uint32_t> asks_;
   std::unordered_map<uint64_t, bool> store_steps_;  // that are out
   std::unique_ptr<prober> prober_;
+  // The store's connection, as the client sees it.
+  bool store_ok_ = true;
+  std::optional<shared_store::state> store_seen_;
+  uint64_t store_pings_ = 0;
+  std::map<int, cluster::epoch> told_;  // by stream: what players were told last
   uint64_t last_id_ = 0;
   time_point counted_since_{};  // against a core that never comes to rest
   int counted_actions_ = 0;

@@ -96,8 +96,8 @@ void proxy::on_closed(int conn, bool) {
 uint64_t proxy::claim(const session& asker, cluster::claim_request request) {
   const uint64_t id = ++last_id_;
   waiting_[id] = asker.id();
-  const open_request open{asker.id(), asker.stream(), true,
-                          request.deadline == base::never ? now() + 3s : request.deadline};
+  open_request open{asker.id(), asker.stream(), true, request.deadline == base::never ? now() + 3s : request.deadline};
+  if (!store_ok_ && !request.fail_over && request.exclude.empty()) open.without_store = now();
   to_core([this, id, open, shared = std::make_shared<cluster::claim_request>(std::move(request))] {
     requests_[id] = open;
     core_->claim(id, w_.key(open.stream), std::move(*shared), at());

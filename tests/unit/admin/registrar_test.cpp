@@ -112,6 +112,10 @@ TEST_F(registrar_test, tells_all_first_and_then_changes) {
   const auto before = got.size();
   ASSERT_TRUE(run_until([&] { return got.size() > before; }));
   EXPECT_EQ(told(got[before]), " v/a/s2+ v/a/s1-");
+  EXPECT_EQ(got[0].sluice->beat, 1u);
+  EXPECT_EQ(got[0].sluice->since, 0u);
+  EXPECT_EQ(got[before].sluice->beat, before + 1);
+  EXPECT_EQ(got[before].sluice->since, before);
   EXPECT_EQ(taken.size(), 1u);
 }
 
