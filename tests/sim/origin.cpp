@@ -143,8 +143,7 @@ void origin::beat(int at) {
               });
 }
 
-void origin::on_beat_reply(int at, uint64_t beat, bool whole,
-                           const base::result<cluster::registration_reply>& reply) {
+void origin::on_beat_reply(int at, uint64_t beat, bool whole, const base::result<cluster::registration_reply>& reply) {
   peer& p = peers_[static_cast<size_t>(at)];
   if (!p.out || beat != p.beat) return;  // given up, or the answer to the same one sent twice
   p.out = false;

@@ -58,7 +58,7 @@ class origin final : public process, public network::endpoint {
  private:
   /// What it knows of a proxy, or of the load balancer before all: which changes it has not taken yet.
   struct peer {
-    uint64_t beat = 0;  ///< the one that is out, or the last; counted over all peers
+    uint64_t beat = 0;   ///< the one that is out, or the last; counted over all peers
     uint64_t taken = 0;  ///< the last that was taken
     bool out = false;
     bool want_whole = true;

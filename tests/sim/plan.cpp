@@ -85,9 +85,7 @@ plan make_plan(random_source& r) {
     p.announced_late_percent = r.between(0, 30);
   }
   if (r.chance(40)) p.hop = r.between(duration(50us), duration(5ms));
-  p.stream_ttl = r.chance(30)   ? duration(240s)
-                 : r.chance(50) ? duration(60s)
-                                : r.between(duration(31s), duration(60s));
+  p.stream_ttl = r.chance(30) ? duration(240s) : r.chance(50) ? duration(60s) : r.between(duration(31s), duration(60s));
   p.skewed = r.chance(30);
   draw_network(r, p);
   p.origins_stay_dead = r.chance(50);
@@ -102,9 +100,10 @@ plan make_plan(random_source& r) {
     kinds.push_back(fault_kind::encoder_leaves);
   }
   // What is placed without a store must be known to it when that is back; who comes then is what shows it.
-  if (std::any_of(kinds.begin(), kinds.end(), [](fault_kind k) {
-        return k == fault_kind::store_down || k == fault_kind::cut_store || k == fault_kind::store_failover;
-      }) &&
+  if (std::any_of(kinds.begin(), kinds.end(),
+                  [](fault_kind k) {
+                    return k == fault_kind::store_down || k == fault_kind::cut_store || k == fault_kind::store_failover;
+                  }) &&
       r.chance(60)) {
     kinds.push_back(r.chance(50) ? fault_kind::encoder_leaves : fault_kind::encoder_ghost);
   }

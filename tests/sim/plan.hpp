@@ -51,14 +51,14 @@ struct plan {
   duration stream_ttl{};      ///< beyond the 30 s that viewers wait
   bool skewed = false;        ///< proxies' wall clocks differ by up to a minute
   network_conditions network;
-  int store_loss_percent = 0;  ///< of its replies
-  duration replica_lag{};      ///< of the store's replica, at most
+  int store_loss_percent = 0;                                  ///< of its replies
+  duration replica_lag{};                                      ///< of the store's replica, at most
   int announced_loss_percent = 0, announced_late_percent = 0;  ///< of what proxies tell each other through the store
-  bool balanced = false;  ///< a load balancer gives each heartbeat of an origin to any one proxy
-  bool numbered = true;   ///< heartbeats have numbers
-  std::vector<fault> faults;   ///< in order of time
-  duration faults_until{};     ///< then everything is healed
-  duration settle{};           ///< … and so much later the schedule ends
+  bool balanced = false;      ///< a load balancer gives each heartbeat of an origin to any one proxy
+  bool numbered = true;       ///< heartbeats have numbers
+  std::vector<fault> faults;  ///< in order of time
+  duration faults_until{};    ///< then everything is healed
+  duration settle{};          ///< … and so much later the schedule ends
   int proxied_streams() const { return streams - (direct ? 1 : 0); }
   bool origins_stay_dead = false;  ///< those that crashed last do not come back, as long as one lives
 };

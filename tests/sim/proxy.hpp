@@ -57,6 +57,7 @@ class proxy final : public process, public network::endpoint {
   uint64_t claim(const session& asker, cluster::claim_request request);
   uint64_t find(const session& asker, time_point deadline);
   void cancel(uint64_t request);
+  void watched(int stream);
   void publish_started(int stream, const cluster::epoch& e);
   void publish_ended(int stream, const cluster::epoch& e);
   uint64_t commit_move(const session& asker, const cluster::epoch& from, const cluster::assignment& to);

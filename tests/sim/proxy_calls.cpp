@@ -123,6 +123,10 @@ void proxy::cancel(uint64_t request) {
   });
 }
 
+void proxy::watched(int stream) {
+  to_core([this, stream] { core_->watched(w_.key(stream), at()); });
+}
+
 void proxy::publish_started(int stream, const cluster::epoch& e) {
   to_core([this, stream, e] { core_->publish_started(w_.key(stream), e, at()); });
 }

@@ -101,9 +101,10 @@ void proxy::check_claims() const {
   for (const auto& [id, r] : requests_) {
     if (r.without_store == base::never || now() - r.without_store < claim_patience) continue;
     const auto seen = core_->snapshot();
-    const bool may_wait = seen.mass_silence || std::none_of(seen.origins.begin(), seen.origins.end(), [](const auto& o) {
-                            return o.health == cluster::origin_health::alive && !o.draining && !o.breaker_open;
-                          });
+    const bool may_wait =
+        seen.mass_silence || std::none_of(seen.origins.begin(), seen.origins.end(), [](const auto& o) {
+          return o.health == cluster::origin_health::alive && !o.draining && !o.breaker_open;
+        });
     bool another = false;  // who publishes it already goes first
     for (const auto& [other, s] : sessions_) another = another || (other != r.session && s->stream() == r.stream);
     if (!may_wait && !another)

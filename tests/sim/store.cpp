@@ -69,9 +69,8 @@ void shared_store::pass_on(node from, const cluster::origin_registration& reg) {
     const auto shared = std::make_shared<const cluster::origin_registration>(reg);
     for (const auto& p : w_.proxies) {
       if (p->self() == from || (w_.random.chance(w_.how.announced_loss_percent) && !w_.healed())) continue;
-      w_.net.post(w_.store_node(), p->self(), [&to = *p, shared] {
-        return inner_callback([&to, shared] { to.on_passed_on(*shared); });
-      });
+      w_.net.post(w_.store_node(), p->self(),
+                  [&to = *p, shared] { return inner_callback([&to, shared] { to.on_passed_on(*shared); }); });
     }
     return {};
   });
@@ -92,9 +91,8 @@ void shared_store::announce(const cluster::stream_key& key, const owner_record& 
     for (int copies = is_late ? 2 : 1; copies > 0; --copies) {
       const duration d = copies == 2 ? w_.random.between(duration(100ms), duration(3s)) : duration{};
       w_.queue.at(now() + d, [this, &to = *p, shared] {
-        w_.net.deliver(w_.store_node(), to.self(), [&to, shared] {
-          to.on_announced(shared->stream, shared->owner, shared->written_at);
-        });
+        w_.net.deliver(w_.store_node(), to.self(),
+                       [&to, shared] { to.on_announced(shared->stream, shared->owner, shared->written_at); });
       });
     }
   }

@@ -117,6 +117,7 @@ void view_session::watch_quiet() {
       p.what = packet::kind::ping;
       px_.in().net.send(conn_, side::proxy, p);
     }
+    px_.watched(stream_);
     watch_quiet();
   });
 }

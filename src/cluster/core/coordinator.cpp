@@ -95,6 +95,12 @@ void coordinator::find(uint64_t request_id, const stream_key& key, base::time_po
   impl_->after_input(at);
 }
 
+void coordinator::watched(const stream_key& key, moment at) {
+  impl_->before_input(at);
+  impl_->streams_.watched(key, at);
+  impl_->after_input(at);
+}
+
 void coordinator::cancel(uint64_t request_id, moment at) {
   impl_->before_input(at);
   impl_->streams_.cancel(request_id, at);

@@ -57,9 +57,9 @@ struct claim_request {
 
 struct coordinator_config {
   std::string proxy_id;
-  uint64_t seed = 0;                                        ///< of claim ids and jitter: from the kernel's randomness
-  base::duration origin_ttl = std::chrono::seconds(300);    ///< PROXY_ORIGIN_SERVER_TTL
-  base::duration stream_ttl = std::chrono::seconds(60);     ///< an owner is kept so long after the last use
+  uint64_t seed = 0;                                      ///< of claim ids and jitter: from the kernel's randomness
+  base::duration origin_ttl = std::chrono::seconds(300);  ///< PROXY_ORIGIN_SERVER_TTL
+  base::duration stream_ttl = std::chrono::seconds(60);   ///< an owner is kept so long after the last use
   /// What is published is renewed in the store after 3/4 of it to all of it; zero: a third of stream_ttl. Nothing else
   /// asks the store about a stream that is published and watched without a fault.
   base::duration renew_interval{};
@@ -286,6 +286,9 @@ class coordinator {
   void claim(uint64_t request_id, const stream_key& key, claim_request request, moment at);
   /// A player wants the owner. Never writes. Waits until `deadline` (base::never: play_wait from now) for one.
   void find(uint64_t request_id, const stream_key& key, base::time_point deadline, moment at);
+  /// Players here are still fed from this stream: that they are to hear of its next owner is remembered for another
+  /// stream_ttl. To be told more often than that (not needed for streams that their origin lists). Asks nobody.
+  void watched(const stream_key& key, moment at);
   /// The asker is gone: no reply. Of a claim, answered or not, what it wrote is undone, unless somebody publishes with
   /// it, or did. Nothing for a claim whose publish has started.
   void cancel(uint64_t request_id, moment at);

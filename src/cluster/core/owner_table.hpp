@@ -39,6 +39,7 @@ class owner_table {
 
   void claim(uint64_t request_id, const stream_key& key, claim_request wanted, moment at);
   void find(uint64_t request_id, const stream_key& key, base::time_point deadline, moment at);
+  void watched(const stream_key& key, moment at);
   void cancel(uint64_t request_id, moment at);
   void publish_started(const stream_key& key, const epoch& e, moment at);
   void publish_ended(const stream_key& key, const epoch& e, moment at);
@@ -110,8 +111,8 @@ class owner_table {
     unsigned failing = 0;                            // claims of fail_over, unanswered or pending
     bool is_published = false, is_degraded = false;  // as counted
     base::time_point renew_at = base::never;
-    base::time_point reread_at = base::never;        // what players were told is looked up again
-    bool unwritten = false;                          // the owner was decided here, and the store has not confirmed it
+    base::time_point reread_at = base::never;  // what players were told is looked up again
+    bool unwritten = false;                    // the owner was decided here, and the store has not confirmed it
 
     std::string published_on;                             // the origin that its last publish started at
     base::time_point moved_at = base::time_point::min();  // when one started at another than the one before
@@ -293,10 +294,10 @@ class owner_table {
   size_t publishing_ = 0, degraded_ = 0;
   size_t moving_ = 0;
   base::time_point cold_until_;
-  bool reachable_ = true;                              // the store
-  base::time_point failing_since_ = base::never;       // steps of the store have failed
+  bool reachable_ = true;                         // the store
+  base::time_point failing_since_ = base::never;  // steps of the store have failed
   base::time_point failed_at_ = base::time_point::min();
-  uint64_t failures_ = 0, decided_here_ = 0;           // of this outage
+  uint64_t failures_ = 0, decided_here_ = 0;  // of this outage
 };
 
 }  // namespace sluice::cluster

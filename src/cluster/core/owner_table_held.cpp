@@ -160,6 +160,13 @@ void owner_table::tell(stream& s, const assignment& to, moment at) {
   s.told_until = at.now + config_.stream_ttl;
 }
 
+void owner_table::watched(const stream_key& key, moment at) {
+  const auto found = streams_.find(key);
+  if (found == streams_.end() || !found->second.told) return;
+  found->second.told_until = std::max(found->second.told_until, at.now + config_.stream_ttl);
+  settle(found->second, at);
+}
+
 registration_reply owner_table::heartbeat(const std::string& origin_id, const held_list& told, moment at) {
   for (const held_stream& held : told.streams) highest_seen_ = std::max(highest_seen_, held.epoch.counter);
   const holders::news news = held_.update(origin_id, told);

@@ -67,7 +67,7 @@ void owner_table::catch_up(moment at) {
       read.push_back(&s);
     }
   }
-  const auto spread = [&](std::vector<stream*>& all, base::time_point from, base::time_point stream::*when) {
+  const auto spread = [&](std::vector<stream*>& all, base::time_point from, base::time_point stream::* when) {
     std::sort(all.begin(), all.end(), [](const stream* a, const stream* b) { return a->serial < b->serial; });
     const base::duration each = std::max(catch_up_time / std::max<size_t>(all.size(), 1),
                                          base::duration(std::chrono::seconds(1)) / catch_up_rate_max);
@@ -108,7 +108,8 @@ void owner_table::store_failed(const base::error& why, moment at) {
 
 void owner_table::store_worked(moment at) {
   if (failing_since_ == base::never || failed_at_ + outage_over > at.now) return;
-  out_.push_back(action::log{base::log_level::info, "store_works", {{"failures", failures_}, {"decided_here", decided_here_}}});
+  out_.push_back(
+      action::log{base::log_level::info, "store_works", {{"failures", failures_}, {"decided_here", decided_here_}}});
   failing_since_ = base::never;
 }
 
@@ -117,8 +118,8 @@ void owner_table::announced(const stream_key& key, const owner_record& owner, mo
   const auto found = streams_.find(key);
   if (found == streams_.end() || owner.epoch == epoch{}) return;
   stream& s = found->second;
-  if (s.owner && owner.epoch <= s.owner->epoch) return;                        // late, doubled, or our own
-  if (s.proposed == owner.epoch || is_uncommitted(s, owner.epoch)) return;     // our own: the answer decides
+  if (s.owner && owner.epoch <= s.owner->epoch) return;                     // late, doubled, or our own
+  if (s.proposed == owner.epoch || is_uncommitted(s, owner.epoch)) return;  // our own: the answer decides
   if (s.publishers > 0) {
     const bool tells = held_.has_whole(owner.origin_id);
     const bool is_there = tells ? held_.holds(owner.origin_id, key) : owner.published;

@@ -54,7 +54,7 @@ struct store_request {
     /// Write `record` if the store holds none or one of the same or a lower epoch. Of the same epoch one that is
     /// published by another proxy, while `record` is not published, stays as it is, and just lives longer.
     renew,
-    drop,   ///< remove, if the store still holds the epoch of `record`, written by the same proxy
+    drop,  ///< remove, if the store still holds the epoch of `record`, written by the same proxy
   };
   uint64_t op = 0;  ///< chosen by the caller, returned in the reply
   kind what = kind::find;

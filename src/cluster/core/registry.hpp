@@ -234,7 +234,7 @@ class registry {
   base::time_point floor_ = base::time_point::min();  // silence counts from here at the earliest
   bool store_away_ = false;
   base::time_point store_back_at_ = base::time_point::min();  // since then registrations are passed on
-  size_t fallen_ = 0;                                 // living origins that are silent, as of the last on_timeout()
+  size_t fallen_ = 0;  // living origins that are silent, as of the last on_timeout()
   bool mass_silence_ = false;
   base::time_point mass_until_ = base::time_point::min();  // the last one ended then
   bool confirmed_ = false;

@@ -38,7 +38,7 @@ base::result<std::optional<owner_record>> memory_store::apply(const store_reques
 }
 
 base::result<std::optional<owner_record>> memory_store::write(const store_request& request, const owner_record& record,
-                                                               base::time_point now) {
+                                                              base::time_point now) {
   auto at = records_.find(request.key);
   if (at == records_.end()) {
     if (records_.size() >= records_max_)

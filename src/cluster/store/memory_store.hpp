@@ -27,7 +27,7 @@ class memory_store final : public owner_store {
   };
   base::result<std::optional<owner_record>> apply(const store_request& request, base::time_point now);
   base::result<std::optional<owner_record>> write(const store_request& request, const owner_record& record,
-                                                    base::time_point now);
+                                                  base::time_point now);
   void remove_expired(base::time_point now);
 
   clock now_;

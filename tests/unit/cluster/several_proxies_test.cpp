@@ -322,6 +322,29 @@ TEST(several_proxies, an_announced_owner_answers_and_moves_whom_it_concerns) {
   EXPECT_EQ(c.at(1).reads, 1);
 }
 
+/// Who watches for hours at an origin that does not list its streams hears of the next owner, too.
+TEST(several_proxies, who_still_watches_is_told) {
+  for (const bool told : {true, false}) {
+    several_proxies c(2);
+    c.add(stock1);
+    c.add(stock2);
+    const assignment a = c.published(0, key_a);
+    EXPECT_EQ(c.found(1, key_a), a.origin_id);
+    const int before = c.at(1).reads;
+    for (int i = 0; i < 10; ++i) {
+      c.pass(30s);
+      c.add(stock1);
+      c.add(stock2);
+      if (told) c.core(1).watched(key_a, c.now());
+    }
+    EXPECT_EQ(c.at(1).reads, before);
+    const owner_record next{"o9-s1-1", {a.epoch.counter + 1, 1}, "proxy-7", 1, true};
+    c.add(origin_at("o9", 1009));
+    c.announce(1, key_a, next);
+    EXPECT_EQ(c.at(1).changes.size(), told ? 1u : 0u);
+  }
+}
+
 TEST(several_proxies, announcements_may_be_late_and_doubled) {
   several_proxies c(2);
   c.add(o1);

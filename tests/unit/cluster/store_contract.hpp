@@ -137,7 +137,7 @@ TYPED_TEST_P(store_contract, a_replaced_owner_stays_replaced) {
 
 REGISTER_TYPED_TEST_SUITE_P(store_contract, a_replaced_owner_stays_replaced, first_claim_wins_second_learns,
                             a_claim_replaces_exactly_what_it_names, records_expire_unless_renewed,
-                            renewal_heals_and_never_overwrites_a_higher_epoch,
-                            renewals_say_whether_it_is_published, drop_removes_only_its_own_epoch);
+                            renewal_heals_and_never_overwrites_a_higher_epoch, renewals_say_whether_it_is_published,
+                            drop_removes_only_its_own_epoch);
 
 }  // namespace sluice::cluster
