@@ -106,7 +106,10 @@ void proxy::check_claims() const {
           return o.health == cluster::origin_health::alive && !o.draining && !o.breaker_open;
         });
     bool another = false;  // who publishes it already goes first
-    for (const auto& [other, s] : sessions_) another = another || (other != r.session && s->stream() == r.stream);
+    for (const auto& [other, s] : sessions_) {
+      another = another || (other != r.session && s->stream() == r.stream &&
+                            dynamic_cast<const publish_session*>(s.get()) != nullptr);
+    }
     if (!may_wait && !another)
       w_.fail(fmt::format("l: a publisher of s{} waits at {} while the store is away", r.stream, w_.name_of(self_)));
   }

@@ -269,6 +269,7 @@ class owner_table {
   void settle(stream& s, moment at);
   base::time_point ask_again_at(moment at) const;
   uint64_t random();
+  base::duration random_up_to(base::duration d) { return d * static_cast<int64_t>(random() % 1024) / 1024; }
 
   const coordinator_config& config_;
   registry& origins_;

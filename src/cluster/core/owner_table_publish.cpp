@@ -36,7 +36,7 @@ void owner_table::publish_started(const stream_key& key, const epoch& e, moment 
   if (!s.pending.empty()) remove_pending(s, 0);
   if (s.publishers++ == 0) {
     // That it is published now; not at once, so that a storm does not come to the store together.
-    s.renew_at = at.now + first_renewal_max * (random() % 1024) / 1024;
+    s.renew_at = at.now + random_up_to(first_renewal_max);
     remember(s, at, "published", s.owner->origin_id, e, s.session);
   }
   if (restored != nullptr || s.owner->proxy_id != config_.proxy_id) {
@@ -111,7 +111,7 @@ void owner_table::origin_departed(const departure& who, moment at) {
 base::duration owner_table::renewal_wait() {
   const base::duration longest =
       config_.renew_interval != base::duration::zero() ? config_.renew_interval : config_.stream_ttl / 3;
-  return longest * 3 / 4 + longest / 4 * (random() % 1024) / 1024;
+  return longest * 3 / 4 + random_up_to(longest / 4);
 }
 
 void owner_table::submit_renewal(stream& s) {
@@ -138,7 +138,7 @@ void owner_table::renewed(const stream_key& key, const epoch& of, store_reply& r
     s.stored.reset();
   } else if (s.publishers > 0) {
     const base::duration wait = s.unwritten ? unwritten_retry : renewal_wait() / 4;
-    s.renew_at = std::min(s.renew_at, at.now + wait + wait * (random() % 1024) / 1024);
+    s.renew_at = std::min(s.renew_at, at.now + wait + random_up_to(wait));
     settle(s, at);
   }
 }

@@ -72,7 +72,7 @@ void owner_table::catch_up(moment at) {
     const base::duration each = std::max(catch_up_time / std::max<size_t>(all.size(), 1),
                                          base::duration(std::chrono::seconds(1)) / catch_up_rate_max);
     for (stream* s : all) {
-      s->*when = from + each * (random() % 1024) / 1024;
+      s->*when = from + random_up_to(each);
       from += each;
       settle(*s, at);
     }
