@@ -1,0 +1,111 @@
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "redis_servers.hpp"
+#include "runtime/redis_client.hpp"
+
+namespace sluice::runtime {
+
+class recording_log final : public base::log_sink {
+ public:
+  bool enabled(base::log_level) const override { return true; }
+  void write(base::log_level, std::string_view event, std::span<const base::log_field> fields) override {
+    std::string line(event);
+    for (const auto& f : fields) line += " " + std::string(f.key) + "=" + f.value;
+    lines.push_back(line);
+  }
+  bool has(std::string_view text) const { return count(text) > 0; }
+  size_t count(std::string_view text) const {
+    return static_cast<size_t>(
+        std::ranges::count_if(lines, [&](const auto& l) { return l.find(text) != std::string::npos; }));
+  }
+  std::string all() const {
+    std::string text;
+    for (const auto& l : lines) text += l + "\n";
+    return text;
+  }
+  std::vector<std::string> lines;
+};
+
+/// A loop with a client on it, and what the client said.
+class redis_test : public ::testing::Test {
+ protected:
+  void open(redis_options options) {
+    client_ = std::make_unique<redis_client>(loop_, std::move(options), log_, metrics_);
+    client_->on_state = [this](bool up) { states_.push_back(up); };
+  }
+  static redis_options at(const redis_server& s) {
+    redis_options o;
+    o.host = "127.0.0.1";
+    o.port = s.port();
+    return o;
+  }
+
+  /// Runs the loop until `done` holds; false if it does not within the time.
+  bool until(const std::function<bool()>& done, base::duration within = 30s) {
+    const auto end = loop::monotonic_now() + within;
+    bool held = false;
+    timer look(loop_, [&] {
+      held = done();
+      if (held || loop_.now() > end) return loop_.stop();
+      look.arm_after(2ms);
+    });
+    look.arm_after(0ms);
+    loop_.run();
+    return held;
+  }
+  bool until_up() {
+    return until([this] { return client_->is_up() && !states_.empty() && states_.back(); });
+  }
+  bool until_down() {
+    return until([this] { return !client_->is_up() && !states_.empty() && !states_.back(); });
+  }
+
+  static std::string show(const base::result<resp::value>& r) {
+    return r ? resp::to_string(*r) : std::string(r.error().reason);
+  }
+  /// The answer to one call: a value, or the reason of an error.
+  std::string call(std::vector<std::string> command, std::string_view slot_key = {}) {
+    std::optional<std::string> answer;
+    client_->call(slot_key, std::move(command), [&](base::result<resp::value> r) {
+      last_text_ = r ? "" : r.error().text;
+      answer = show(r);
+    });
+    EXPECT_FALSE(answer) << "called from within";
+    EXPECT_TRUE(until([&] { return answer.has_value(); }));
+    return answer.value_or("none");
+  }
+  std::string eval(const redis_script& script, std::vector<std::string> keys, std::vector<std::string> arguments) {
+    std::optional<std::string> answer;
+    client_->eval(script, std::move(keys), std::move(arguments), [&](base::result<resp::value> r) {
+      last_text_ = r ? "" : r.error().text;
+      answer = show(r);
+    });
+    EXPECT_TRUE(until([&] { return answer.has_value(); }));
+    return answer.value_or("none");
+  }
+  /// Calls again and again until the answer is this one.
+  bool until_answer(const std::string& wanted, const std::vector<std::string>& command,
+                    std::string_view slot_key = {}) {
+    const auto end = loop::monotonic_now() + 30s;
+    while (loop::monotonic_now() < end)
+      if (call(command, slot_key) == wanted) return true;
+    return false;
+  }
+  int64_t calls(const char* outcome) {
+    return metrics_.counter("sluice_redis_calls_total", "", {{"outcome", outcome}}).value();
+  }
+
+  loop loop_;
+  recording_log log_;
+  base::metrics metrics_;
+  std::vector<bool> states_;
+  std::string last_text_;
+  std::unique_ptr<redis_client> client_;
+};
+
+}  // namespace sluice::runtime
