@@ -242,4 +242,16 @@ class several_proxies {
   uint64_t last_id_ = 1'000'000;
 };
 
+inline const origin_registration o1 = sluice_at("o1", 1001), o2 = sluice_at("o2", 1002), o3 = sluice_at("o3", 1003);
+inline const origin_registration stock1 = origin_at("o1", 1001), stock2 = origin_at("o2", 1002);
+
+inline stream_key numbered(int i) { return {"__defaultVhost__", "live", "n" + std::to_string(i)}; }
+
+inline origin_registration holding(origin_registration reg, std::vector<held_stream> streams) {
+  reg.sluice->load.streams = static_cast<uint32_t>(streams.size());
+  reg.sluice->streams = std::move(streams);
+  reg.sluice->whole = true;
+  return reg;
+}
+
 }  // namespace sluice::cluster
