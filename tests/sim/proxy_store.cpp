@@ -87,9 +87,11 @@ void proxy::check_told(int stream, const cluster::epoch& e) {
     if (world::stream_of(status.key) != stream) continue;
     // A publisher here has a word in it; an origin that is dead here is nobody's owner.
     if (!status.session.empty() || status.epoch < e) return;
-    for (const auto& o : core_->snapshot().origins) {
-      if (o.id == status.origin_id && o.health != cluster::origin_health::alive) return;
-    }
+    const auto seen = core_->snapshot().origins;
+    const bool is_alive = std::any_of(seen.begin(), seen.end(), [&](const auto& o) {
+      return o.id == status.origin_id && o.health == cluster::origin_health::alive;
+    });
+    if (!is_alive) return;
     if (told_[stream] < e)
       w_.fail(fmt::format("k: viewers of s{} at {} are not told of epoch {}.{:x}", stream, w_.name_of(self_), e.counter,
                           e.claim_id & 0xFFFF));

@@ -79,6 +79,12 @@ bool holders::holds(const std::string& origin_id, const stream_key& key) const {
   return at != origins_.end() && at->second.streams.contains(key);
 }
 
+bool holders::holds(const std::string& origin_id, const stream_key& key, const epoch& least) const {
+  const std::vector<copy>& copies = of(key);
+  return std::any_of(copies.begin(), copies.end(),
+                     [&](const copy& held) { return held.origin_id == origin_id && held.epoch >= least; });
+}
+
 void holders::fence(const stream_key& key, const std::string& owner, const epoch& e) {
   const auto at = copies_.find(key);
   if (at == copies_.end()) return;

@@ -48,6 +48,8 @@ class holders {
   const std::vector<copy>& of(const stream_key& key) const;
   std::vector<stream_key> keys(const std::string& origin_id) const;
   bool holds(const std::string& origin_id, const stream_key& key) const;
+  /// The same, under this epoch or a higher one.
+  bool holds(const std::string& origin_id, const stream_key& key, const epoch& least) const;
 
   /// Copies of the stream below `e` at others than `owner` are to be dropped; replies say so until they are.
   void fence(const stream_key& key, const std::string& owner, const epoch& e);

@@ -120,6 +120,8 @@ class owner_table {
     std::string drained_from;                             // the server id, while it is to be moved
     base::time_point move_at = base::never;               // when its turn comes, if it came too early
     std::optional<commit> committing;
+    epoch challenger;  // an owner of a higher epoch, since then: is he one?
+    base::time_point challenged_at = base::time_point::min();
     epoch abandoned;                // of a move that came to nothing, though the store may have it
     std::optional<epoch> moved_to;  // committed; publish_started() for it is no second publisher
 
@@ -224,6 +226,7 @@ class owner_table {
   void submit_renewal(stream& s);
   base::duration renewal_wait();
   void overtaken(stream& s, const owner_record& other, moment at);
+  bool is_given_time(stream& s, const owner_record& other, moment at);
   void reassert(stream& s, const epoch& replaces, moment at);
   void reasserted(const operation& op, store_reply& reply, moment at);
   void renewed(const stream_key& key, const epoch& of, store_reply& reply, moment at);

@@ -200,8 +200,15 @@ epoch owner_table::elsewhere(const stream_key& key, const std::string& origin_id
   return is_here ? std::max(highest, s.owner->epoch) : highest;
 }
 
-/// An origin that was taken for dead lives: what it has told meanwhile counts from now on.
+/// An origin is new here, or was taken for dead and lives: who watches what it owns is told now, and what it has told
+/// meanwhile counts from now on.
 void owner_table::origin_returned(const std::string& origin_id, moment at) {
+  if (const origin* o = origins_.find_living(origin_id)) {
+    for (auto& [key, s] : streams_) {
+      if (s.told && s.owner && s.owner->origin_id == origin_id && !is_unused(s, at))
+        announce(s, assignment_to(*o, s.owner));
+    }
+  }
   for (const stream_key& key : held_.keys(origin_id)) copy_found(key, origin_id, at);
 }
 

@@ -78,7 +78,7 @@ void owner_table::stop_publishing(stream& s) {
   s.renew_at = base::never;
   s.moved_to.reset();
   unplan_move(s);
-  s.abandoned = {};
+  s.abandoned = s.challenger = {};
 }
 
 void owner_table::origin_departed(const departure& who, moment at) {
@@ -136,6 +136,7 @@ void owner_table::renewed(const stream_key& key, const epoch& of, store_reply& r
   if (reply.owner) {
     s.unwritten = false;
     s.stored.reset();
+    s.challenger = {};
   } else if (s.publishers > 0) {
     const base::duration wait = s.unwritten ? unwritten_retry : renewal_wait() / 4;
     s.renew_at = std::min(s.renew_at, at.now + wait + random_up_to(wait));
@@ -143,14 +144,17 @@ void owner_table::renewed(const stream_key& key, const epoch& of, store_reply& r
   }
 }
 
-/// The store has an owner of a higher epoch: our publisher has lost the stream, unless that is nobody.
+/// There is an owner of a higher epoch: our publisher has lost the stream, unless that is nobody. Nobody is one that is
+/// dead, or that lists its streams and has no publisher with that epoch, in spite of the time that he had to come.
 void owner_table::overtaken(stream& s, const owner_record& other, moment at) {
   if (s.publishers > 0) {
     const bool is_abandoned = other.epoch == s.abandoned;
     if (!is_abandoned && is_uncommitted(s, other.epoch)) return;  // our own move: it is about to be answered
-    // Nor does an origin own it that lists its streams and has no publisher for this one: there is one here.
-    const bool is_unpublished = held_.has_whole(other.origin_id) && !held_.holds(other.origin_id, *s.key);
-    const bool is_nobody = is_abandoned || is_unpublished || origins_.find_living(other.origin_id) == nullptr;
+    const bool is_certain = is_abandoned || origins_.find_living(other.origin_id) == nullptr;
+    const bool tells = held_.has_whole(other.origin_id);
+    const bool is_there = tells ? held_.holds(other.origin_id, *s.key, other.epoch) : other.published;
+    if (!is_certain && !is_there && is_given_time(s, other, at)) return settle(s, at);
+    const bool is_nobody = is_certain || (tells && !is_there);
     if (is_nobody && origins_.find_living(s.owner->origin_id) != nullptr) return reassert(s, other.epoch, at);
   }
   out_.push_back(action::log{base::log_level::warn,
@@ -158,6 +162,18 @@ void owner_table::overtaken(stream& s, const owner_record& other, moment at) {
                              {{"stream", s.name}, {"origin", s.owner->origin_id}, {"by", other.origin_id}}});
   learn(s, other, "store", at);
   advance(s, at);
+}
+
+/// Whether its publisher may still be on his way. When he had his time a renewal will show what has come of it.
+bool owner_table::is_given_time(stream& s, const owner_record& other, moment at) {
+  if (s.challenger != other.epoch) {
+    s.challenger = other.epoch;
+    s.challenged_at = at.now;
+  }
+  const base::time_point until = s.challenged_at + arrival_time;
+  if (until <= at.now) return false;
+  s.renew_at = std::min(s.renew_at, until);
+  return true;
 }
 
 /// The store names an owner that is none, and the stream is published here: its owner gets a higher epoch.

@@ -120,14 +120,7 @@ void owner_table::announced(const stream_key& key, const owner_record& owner, mo
   stream& s = found->second;
   if (s.owner && owner.epoch <= s.owner->epoch) return;                     // late, doubled, or our own
   if (s.proposed == owner.epoch || is_uncommitted(s, owner.epoch)) return;  // our own: the answer decides
-  if (s.publishers > 0) {
-    const bool tells = held_.has_whole(owner.origin_id);
-    const bool is_there = tells ? held_.holds(owner.origin_id, key) : owner.published;
-    if (is_there) return overtaken(s, owner, at);
-    // A claim that may come to nothing. If it has not when its publisher should be there, a renewal will show.
-    s.renew_at = std::min(s.renew_at, at.now + arrival_time);
-    return settle(s, at);
-  }
+  if (s.publishers > 0) return overtaken(s, owner, at);
   s.op_overtaken = true;
   learn(s, owner, "announced", at);
   if (!s.finds.empty()) {

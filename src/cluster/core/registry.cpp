@@ -55,6 +55,7 @@ base::result<void> registry::registration(origin_registration reg, base::time_po
   const bool is_relayed = by == registered_by::proxy;
   if (known != origins_.end()) {
     known->second.relayed |= is_relayed;
+    if (!is_relayed) known->second.direct_at = now;
     if (is_older(reg, known->second)) return {};
   }
   const bool has_moved = known == origins_.end() || known->second.reg.rtmp != reg.rtmp;
@@ -75,6 +76,7 @@ base::result<void> registry::registration(origin_registration reg, base::time_po
   origin o;
   o.reg = std::move(reg);
   o.relayed = is_relayed;
+  if (!is_relayed) o.direct_at = now;
   if (is_void) {
     o.returning = o.unproven = true;
     o.health = origin_health::suspect;
@@ -102,6 +104,7 @@ void registry::add(origin o, base::time_point now) {
       o.fabricated  ? "default_backend"
       : o.returning ? "returned"
                     : "registered");
+  returned_.push_back(o.id);
   origin& added = origins_.insert_or_assign(o.id, std::move(o)).first->second;
   if (added.fabricated) question(added, now);
 }

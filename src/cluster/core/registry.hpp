@@ -40,8 +40,9 @@ struct origin {
   origin_registration reg;
   std::string id;
   origin_health health = origin_health::alive;
-  bool fabricated = false;  ///< the default backend: never registers, never expires
-  bool relayed = false;     ///< other proxies have passed on registrations, of which some may be lost
+  bool fabricated = false;                               ///< the default backend: never registers, never expires
+  base::time_point direct_at = base::time_point::min();  ///< the last registration that it sent this proxy itself
+  bool relayed = false;  ///< other proxies have passed on registrations, of which some may be lost
   base::time_point registered_at;
 
   // Heartbeats: the last intervals, from which the period is judged.
@@ -159,7 +160,7 @@ class registry {
   bool mass_silence() const { return mass_silence_; }
 
   std::vector<departure> take_departures() { return std::exchange(departures_, {}); }
-  /// Those that were dead and live again.
+  /// Those that are new, or were dead and live again.
   std::vector<std::string> take_returned() { return std::exchange(returned_, {}); }
   /// Whether an origin was added, is alive again, proven to be gone or has room again, or a mass silence has ended,
   /// since the last call.

@@ -88,8 +88,10 @@ bool registry::is_mass_silence(base::time_point now) const {
   const base::time_point begin = now - config_.mass_silence_window;
   size_t lived = 0, silent = 0;
   for (const auto& [id, o] : origins_) {
-    if (o.unproven || is_shadowed(o)) continue;
-    const bool is_dead = o.health == origin_health::dead;
+    if (is_shadowed(o)) continue;
+    // One whose own heartbeats come may be about to answer. That others have them says nothing for us.
+    if (o.unproven && now - o.direct_at < config_.dead_after) continue;
+    const bool is_dead = !o.is_living();
     if (is_dead && o.died_at <= begin) continue;
     ++lived;
     if (o.fell_at == base::never) continue;

@@ -492,7 +492,7 @@ TEST(coordinator, a_renewal_learns_of_a_newer_owner) {
   std::optional<store_request> renewal;
   const std::string other = a.server_id == "o1" ? "o2-s1-1" : "o1-s1-1";
   // The held step is the renewal: its number is the one after the claim's.
-  const owner_record newer{other, {a.epoch.counter + 1, 7}, "proxy-2", 0};
+  const owner_record newer{other, {a.epoch.counter + 1, 7}, "proxy-2", 0, true};
   c->store_replied({2, std::optional(newer)}, c.now());
   c.drain();
   EXPECT_TRUE(c.events.contains("stream_lost"));

@@ -131,6 +131,33 @@ TEST(several_proxies, a_publisher_does_not_lose_his_stream_to_a_claim_that_comes
   EXPECT_EQ(c.core(0).snapshot().streams, 0u);
 }
 
+/// A ghost of the stream, of another proxy, claims the epoch after ours at the very origin where it is published.
+TEST(several_proxies, a_claim_at_the_same_origin_does_not_end_the_publish_there) {
+  several_proxies c(1);
+  c.add(o1);
+  const assignment a = c.published(0, key_a);
+  c.add(holding(o1, {{key_a.str(), a.epoch, true}}));
+  const owner_record other{o1.id(), {a.epoch.counter + 5, 1}, "proxy-7", 1};
+  c.announce(0, key_a, other);  // the origin refuses him, and it is dropped
+  EXPECT_EQ(c.core(0).snapshot().streams, 1u);
+  c.pass(3s);
+  EXPECT_EQ(c.core(0).snapshot().streams, 1u);
+  EXPECT_EQ(c.stored(key_a)->epoch, a.epoch);
+}
+
+/// The owner is announced before this proxy has heard of its origin.
+TEST(several_proxies, who_watches_is_told_when_the_origin_of_an_announced_owner_appears) {
+  several_proxies c(1);
+  c.add(stock1);
+  c.write(key_a, {stock1.id(), {5, 1}, "proxy-7", 1});
+  EXPECT_EQ(c.found(0, key_a), stock1.id());
+  c.announce(0, key_a, {stock2.id(), {6, 1}, "proxy-7", 1});
+  EXPECT_TRUE(c.at(0).changes.empty());
+  c.add(stock2);
+  ASSERT_EQ(c.at(0).changes.size(), 1u);
+  EXPECT_EQ(c.at(0).changes[0].to.origin_id, stock2.id());
+}
+
 // -- origins that this proxy hears of by others
 
 TEST(several_proxies, whoever_gets_the_heartbeat_fences_what_another_proxy_has_elsewhere) {
