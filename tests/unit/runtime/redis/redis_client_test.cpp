@@ -45,9 +45,7 @@ TEST_F(redis_test, many_calls_at_once_keep_their_order) {
 
 TEST_F(redis_test, large_values_pass_both_ways) {
   redis_server server;
-  auto options = at(server);
-  options.call_timeout = 5s;
-  open(options);
+  open(at(server));
   ASSERT_TRUE(until_up());
   const std::string large(7'000'000, 'x');
   EXPECT_EQ(call({"SET", "large", large}), "\"OK\"");
@@ -74,7 +72,7 @@ TEST_F(redis_test, a_script_is_sent_where_it_is_not_known) {
 
 TEST_F(redis_test, a_server_that_is_away_at_first_is_found_later) {
   const uint16_t port = free_port();
-  redis_options options;
+  auto options = patient();
   options.port = port;
   options.backoff_max = 100ms;
   options.password = "hush";
@@ -158,7 +156,9 @@ TEST_F(redis_test, nothing_stands_in_line_behind_a_frozen_server) {
 
 TEST_F(redis_test, a_server_that_became_a_replica_is_left) {
   redis_server master, server;
-  open(at(server));
+  auto options = at(server);
+  options.call_timeout = 500ms;  // a refused call is tried again that long
+  open(options);
   ASSERT_TRUE(until_up());
   server.ask({"REPLICAOF", "127.0.0.1", std::to_string(master.port())});
   EXPECT_TRUE(until_answer("store_unavailable", {"SET", "a", "1"}));

@@ -15,7 +15,7 @@ class redis_cluster_test : public redis_test {
     std::vector<std::string> create{"redis-cli", "--cluster", "create"};
     for (int i = 0; i < 6; ++i) {
       nodes_.push_back(std::make_unique<redis_server>(std::vector<std::string>{
-          "--cluster-enabled", "yes", "--cluster-port", std::to_string(free_port()), "--cluster-node-timeout", "1000",
+          "--cluster-enabled", "yes", "--cluster-port", std::to_string(free_port()), "--cluster-node-timeout", "2000",
           "--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"}));
       create.push_back(nodes_.back()->address());
     }
@@ -24,13 +24,14 @@ class redis_cluster_test : public redis_test {
     for (const auto& n : nodes_) {
       ASSERT_TRUE(until([&] { return n->ask({"CLUSTER", "INFO"}).find("cluster_state:ok") != std::string::npos; }));
       ASSERT_TRUE(until([&] {
-        return is_master(*n) || n->ask({"INFO", "replication"}).find("master_link_status:up") != std::string::npos;
+        return n->has_role("master") ||
+               n->ask({"INFO", "replication"}).find("master_link_status:up") != std::string::npos;
       }));
     }
   }
-  static bool is_master(const redis_server& s) { return s.ask({"ROLE"}).starts_with("master"); }
   redis_options options() const {
-    redis_options o;
+    auto o = patient();
+    o.call_timeout = 1s;  // also how long a frozen server is believed
     // The first is not there: the next is asked.
     o.cluster = {{"127.0.0.1", free_port()}, {"127.0.0.1", nodes_[4]->port()}, {"127.0.0.1", nodes_[0]->port()}};
     o.db = 3;  // which no Cluster has
@@ -68,7 +69,7 @@ TEST_F(redis_cluster_test, calls_reach_the_server_of_their_slot_also_after_a_fai
   const auto kept = std::ranges::find_if(keys, [](const auto& k) { return resp::key_slot(k) > 5460; });
   ASSERT_TRUE(lost != keys.end() && kept != keys.end());
   // What was answered is with the replica.
-  EXPECT_EQ(call({"WAIT", "1", "400"}, *lost), "1");
+  EXPECT_EQ(call({"WAIT", "1", "900"}, *lost), "1");
   nodes_[0]->kill();
   ASSERT_TRUE(until_down());
   // The others go on.
@@ -78,6 +79,23 @@ TEST_F(redis_cluster_test, calls_reach_the_server_of_their_slot_also_after_a_fai
     EXPECT_TRUE(until_answer("\"2\"", {"GET", k}, k)) << k;
     EXPECT_EQ(call({"SET", k, "3"}, k), "\"OK\"") << k << last_text_;
   }
+}
+
+TEST_F(redis_cluster_test, a_frozen_master_is_left_when_there_is_another) {
+  open(options());
+  ASSERT_TRUE(until_up()) << log_.all();
+  const std::string key = "bar";  // slot 5061, of the first
+  EXPECT_EQ(call({"SET", key, "1"}, key), "\"OK\"");
+  EXPECT_EQ(call({"WAIT", "1", "900"}, key), "1");
+  nodes_[0]->signal(SIGSTOP);
+  ASSERT_TRUE(until_down());
+  ASSERT_TRUE(until_up()) << log_.all();
+  EXPECT_EQ(call({"GET", key}, key), "\"1\"");
+  // It comes back as a replica, which does not concern us.
+  nodes_[0]->signal(SIGCONT);
+  ASSERT_TRUE(until([&] { return nodes_[0]->has_role("slave"); }));
+  EXPECT_TRUE(until_answer("\"OK\"", {"SET", key, "2"}, key));
+  EXPECT_TRUE(client_->is_up());
 }
 
 TEST_F(redis_cluster_test, redirections_are_followed) {

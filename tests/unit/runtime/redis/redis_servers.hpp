@@ -152,29 +152,37 @@ class redis_server {
   uint16_t port() const { return port_; }
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
   /// What redis-cli says to that.
-  std::string ask(std::vector<std::string> command) const {
-    std::vector<std::string> cli{"redis-cli", "-p", std::to_string(port_)};
-    cli.insert(cli.end(), command.begin(), command.end());
-    return run_program(cli);
+  std::string ask(const std::vector<std::string>& command) const { return run_program(cli(command)); }
+  /// Whether it says so of itself; not if it does not answer: one that changes its role closes its connections.
+  bool has_role(std::string_view role) const {
+    child_process p(cli({"ROLE"}), "/");
+    (void)p.wait();
+    return p.output().starts_with(role);
   }
 
  private:
+  std::vector<std::string> cli(const std::vector<std::string>& command) const {
+    std::vector<std::string> all{"redis-cli", "-p", std::to_string(port_)};
+    all.insert(all.end(), command.begin(), command.end());
+    return all;
+  }
   test_folder folder_;
   uint16_t port_;
   std::vector<std::string> settings_;
   std::unique_ptr<child_process> process_;
 };
 
-/// A Sentinel that watches the master at `master`, needs `quorum` of its kind, and takes it for dead after 500 ms.
+/// A Sentinel that watches the master at `master`, needs `quorum` of its kind, and takes it for dead after a second.
 class redis_sentinel_process {
  public:
-  redis_sentinel_process(uint16_t master, int quorum) : port_(free_port()) {
+  redis_sentinel_process(uint16_t master, int quorum, const std::string& more = {}) : port_(free_port()) {
     const auto file = folder_.write(
         "sentinel.conf",
         "port " + std::to_string(port_) + "\nbind 127.0.0.1\ndir " + folder_.path() +
             "\nsentinel monitor mymaster 127.0.0.1 " + std::to_string(master) + " " + std::to_string(quorum) +
-            "\nsentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n"
-            "sentinel parallel-syncs mymaster 1\n");
+            "\nsentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 3000\n"
+            "sentinel parallel-syncs mymaster 1\n" +
+            more);
     process_ = std::make_unique<child_process>(std::vector<std::string>{"redis-sentinel", file}, folder_.path());
     EXPECT_TRUE(process_->says("+monitor")) << process_->output();
   }

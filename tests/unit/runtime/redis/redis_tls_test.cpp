@@ -49,7 +49,7 @@ class certificates {
 class redis_tls : public redis_test {
  protected:
   redis_options options(const std::string& ca) const {
-    redis_options o;
+    auto o = patient();
     o.port = port_;
     o.tls = true;
     o.ca_file = certificates_.folder / ca;
@@ -61,9 +61,7 @@ class redis_tls : public redis_test {
 };
 
 TEST_F(redis_tls, carries_calls_messages_and_large_values) {
-  auto o = options("ca.crt");
-  o.call_timeout = 5s;
-  open(o);
+  open(options("ca.crt"));
   ASSERT_TRUE(until_up()) << log_.all();
   EXPECT_EQ(call({"SET", "a", "1"}), "\"OK\"");
   const std::string large(3'000'000, 'x');
@@ -115,6 +113,7 @@ TEST_F(redis_tls, a_server_without_tls_is_said) {
   redis_server plain;
   auto o = options("ca.crt");
   o.port = plain.port();
+  o.connect_timeout = 500ms;  // it waits for the end of what is no command
   open(o);
   EXPECT_TRUE(until([&] { return log_.has("redis_unavailable"); })) << log_.all();
   EXPECT_FALSE(client_->is_up());
