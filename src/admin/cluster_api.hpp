@@ -18,12 +18,13 @@ struct stream_figures {
   size_t retained_bytes = 0;  ///< of its publisher's media
 };
 
-/// The cluster as one proxy sees it.
+/// The cluster as one proxy sees it, or several together (merge_cluster()).
 struct cluster_report {
   struct proxy {
     std::string id, version, pid;
     base::duration uptime{};
     size_t sessions = 0;
+    bool answered = true;  ///< false: it is known to be there, but did not tell its part of the picture
   };
   std::vector<proxy> proxies;
   base::time_point now;  ///< of the snapshot
@@ -33,10 +34,17 @@ struct cluster_report {
       figures;  ///< by the stream's name; also of streams that are not above
 };
 
-/// What the routes for operators are made of. Called on the thread of the HTTP server.
+/// One stream, and what happened to it, oldest first.
+struct stream_story {
+  cluster_report report;  ///< of that stream alone
+  std::vector<cluster::history_event> events;
+};
+
+/// What the routes for operators are made of. Called on the thread of the HTTP server; `done` is called once, now or
+/// later, on that thread.
 struct cluster_operations {
-  std::function<cluster_report()> report;
-  std::function<std::vector<cluster::history_event>(const cluster::stream_key&)> explain;
+  std::function<void(std::function<void(cluster_report)> done)> report;
+  std::function<void(const cluster::stream_key&, std::function<void(stream_story)> done)> explain;
   /// coordinator::drain().
   std::function<base::result<size_t>(const std::string& server_id, bool on)> drain;
 };
@@ -47,8 +55,5 @@ inline constexpr size_t streams_count_default = 100, streams_count_max = 10'000;
 /// GET /api/v1/sluice/cluster?start=&count=, GET /api/v1/sluice/explain?stream=, POST and DELETE
 /// /api/v1/sluice/origins/{server-id}/drain: see docs/operating.md. For operators (access::operators).
 void add_cluster_routes(router& api, cluster_operations operations);
-
-/// The body of /api/v1/sluice/cluster: streams by name, `count` of them from the `start`th.
-std::string cluster_body(const cluster_report& report, size_t start, size_t count);
 
 }  // namespace sluice::admin

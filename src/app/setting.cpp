@@ -112,6 +112,19 @@ setting::setter texts(std::vector<std::string>& into) {
   };
 }
 
+setting::setter host_ports(std::vector<resp::host_port>& into) {
+  return [&into](std::string_view text) -> base::result<void> {
+    std::vector<resp::host_port> all;
+    for (const auto& part : split_list(text)) {
+      auto one = parse_host_port(part);
+      if (!one) return base::fail("bad_value", fmt::format("{}: {}", part, one.error().text));
+      all.push_back(std::move(*one));
+    }
+    into = std::move(all);
+    return {};
+  };
+}
+
 setting::setter networks(std::vector<base::network>& into) {
   return [&into](std::string_view text) -> base::result<void> {
     std::vector<base::network> parsed_networks;

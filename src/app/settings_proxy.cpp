@@ -105,25 +105,44 @@ void add_state(setting_table& t, roles::proxy_config& c) {
   constexpr std::string_view group = "Cluster state";
   const auto add = [&](setting s) { t.settings.push_back(std::move(s)); };
   add({group, "load_balancer_type", "TYPE", "memory",
-       "Where the cluster's state lives: `memory`. `redis` and `mesh` are not available in this build.",
+       "Where the cluster's state lives: `memory` (of this process: for one proxy), or `redis` (shared by many). "
+       "`mesh` "
+       "is not available in this build.",
        [&c](std::string_view text) -> base::result<void> {
-         if (text == "redis" || text == "mesh") {
-           return base::fail("bad_value", "not available in this build; want memory");
-         }
-         return store::choice<roles::load_balancer>(c.balancer, {{"memory", roles::load_balancer::memory}})(text);
+         using roles::load_balancer;
+         if (text == "mesh") return base::fail("bad_value", "not available in this build; want memory or redis");
+         return store::choice<load_balancer>(
+             c.balancer, {{"memory", load_balancer::memory}, {"redis", load_balancer::redis}})(text);
        }});
-  add({group, "redis_host", "HOST", "127.0.0.1", "Redis server. Checked; not used in this build.",
-       store::text(c.redis.host)});
+  add({group, "redis_host", "HOST", "127.0.0.1", "Redis server.", store::text(c.redis.host)});
   add({group, "redis_port", "PORT", "6379",
        "Redis port. A `tcp://IP:PORT`, as Kubernetes sets it for a service called proxy-redis, counts as its port.",
        [&c](std::string_view text) {
          if (text.starts_with("tcp://") && text.rfind(':') > 5) text.remove_prefix(text.rfind(':') + 1);
          return store::port(c.redis.port)(text);
        }});
+  add({group, "redis_username", "NAME", "", "Redis user (ACL); empty: the default user.",
+       store::text(c.redis.username)});
   add({group, "redis_password", "TEXT", "", "Redis password.", store::text(c.redis.password), true});
   add({group, "redis_db", "N", "0", "Redis database.", store::number<unsigned>(c.redis.db, 0, 65535)});
   add({group, "redis_key_prefix", "TEXT", "", "Put before every key: `p` gives `p:srs-proxy-…`.",
-       store::text(c.redis.key_prefix)});
+       [&c](std::string_view text) -> base::result<void> {
+         if (text.find_first_of("{}") != std::string_view::npos)
+           return base::fail("bad_value", "want a text without { and }, which have a meaning in the keys of a Cluster");
+         return store::text(c.redis.key_prefix)(text);
+       }});
+  add({group, "redis_tls", "on|off", "off", "Speak TLS with Redis (and with Sentinels), and check its certificate.",
+       store::on_off(c.redis.tls)});
+  add({group, "redis_ca", "FILE", "", "Certificates that it may be signed with; empty: those that the system trusts.",
+       store::text(c.redis.ca_file)});
+  add({group, "redis_sentinels", "HOST:PORT,…", "",
+       "Sentinels, which are asked where the master is; the Redis server and port above do not count then.",
+       store::host_ports(c.redis.sentinels), false, true});
+  add({group, "redis_sentinel_master", "NAME", "", "The master's name there; required with Sentinels.",
+       store::text(c.redis.sentinel_master)});
+  add({group, "redis_cluster", "HOST:PORT,…", "",
+       "Some nodes of a Redis Cluster, which know the others; the Redis server and port above do not count then.",
+       store::host_ports(c.redis.cluster), false, true});
 }
 
 void add_trust(setting_table& t, roles::proxy_config& c) {
@@ -184,10 +203,28 @@ setting_table proxy_settings(roles::proxy_config& c) {
   return t;
 }
 
+namespace {
+
+void check_redis(const roles::redis_config& r, std::vector<std::string>& errors) {
+  if (r.sentinels.empty() != r.sentinel_master.empty())
+    errors.push_back(r.sentinels.empty()
+                         ? "PROXY_REDIS_SENTINELS: want the Sentinels of PROXY_REDIS_SENTINEL_MASTER"
+                         : "PROXY_REDIS_SENTINEL_MASTER: want the master's name at PROXY_REDIS_SENTINELS");
+  if (!r.sentinels.empty() && !r.cluster.empty())
+    errors.push_back("PROXY_REDIS_CLUSTER: want none together with PROXY_REDIS_SENTINELS");
+  if (!r.cluster.empty() && r.db != 0) errors.push_back("PROXY_REDIS_DB: a Redis Cluster has database 0 only");
+  if (!r.username.empty() && r.password.empty())
+    errors.push_back("PROXY_REDIS_PASSWORD: want the password of PROXY_REDIS_USERNAME");
+  if (!r.ca_file.empty() && !r.tls) errors.push_back("PROXY_REDIS_CA: want PROXY_REDIS_TLS on with it");
+}
+
+}  // namespace
+
 std::vector<std::string> check_together(const roles::proxy_config& c) {
   std::vector<std::string> errors;
   if (c.origin_dead_after < c.origin_suspect_after)
     errors.push_back("PROXY_ORIGIN_DEAD_AFTER: want no less than PROXY_ORIGIN_SUSPECT_AFTER");
+  if (c.balancer == roles::load_balancer::redis) check_redis(c.redis, errors);
   if (!c.auth.enabled) return errors;
   if (c.auth.type != "bearer") {
     errors.push_back(fmt::format(

@@ -148,6 +148,19 @@ base::result<base::endpoint> parse_listen(std::string_view text) {
   return base::fail(bad, "want PORT, IP:PORT or [IPV6]:PORT, with a port from 0 to 65535");
 }
 
+base::result<resp::host_port> parse_host_port(std::string_view text) {
+  constexpr std::string_view wanted = "want HOST:PORT, such as redis-0:6379 or [fd00::7]:26379";
+  const auto colon = text.rfind(':');
+  if (colon == text.npos || colon == 0) return base::fail(bad, std::string(wanted));
+  std::string_view host = text.substr(0, colon);
+  const auto port = parse_number(text.substr(colon + 1), 1, 65535);
+  const bool bracketed = host.starts_with('[') && host.ends_with(']');
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  if (!port || host.empty() || bracketed != (host.find(':') != host.npos) || host.find_first_of(" /@[]") != host.npos)
+    return base::fail(bad, std::string(wanted));
+  return resp::host_port{std::string(host), static_cast<uint16_t>(*port)};
+}
+
 base::result<base::ip_address> parse_address(std::string_view text) {
   if (const auto address = base::ip_address::parse(text)) return *address;
   return base::fail(bad, "want an IP address");

@@ -9,6 +9,7 @@
 #include "base/endpoint.hpp"
 #include "base/result.hpp"
 #include "base/time.hpp"
+#include "proto/resp/replies.hpp"
 
 /// From the text of a setting to its value. Pure. Every error has the reason `bad_value` and a text that says what is
 /// allowed, to be put after the name of the setting: `want a duration such as …`.
@@ -30,6 +31,9 @@ base::result<bool> parse_switch(std::string_view text);
 
 /// `PORT` (every address), `:PORT`, `IP:PORT` or `[IPV6]:PORT`; port 0 lets the kernel choose.
 base::result<base::endpoint> parse_listen(std::string_view text);
+
+/// `NAME:PORT`, `IP:PORT` or `[IPV6]:PORT`; the port may not be 0.
+base::result<resp::host_port> parse_host_port(std::string_view text);
 
 base::result<base::ip_address> parse_address(std::string_view text);
 

@@ -150,10 +150,21 @@ void director::note(cluster::stream_key key, cluster::history_event what) {
   });
 }
 
-base::result<cluster::registration_reply> director::registration(cluster::origin_registration reg) {
-  auto outcome = coordinator_.registration(std::move(reg), at());
+base::result<cluster::registration_reply> director::registration(cluster::origin_registration reg,
+                                                                 cluster::registered_by by) {
+  auto outcome = coordinator_.registration(std::move(reg), at(), by);
   carry_out_all();
   return outcome;
+}
+
+void director::store_state(bool reachable, bool cold) {
+  coordinator_.store_state(reachable, cold, at());
+  carry_out_all();
+}
+
+void director::announced(const cluster::stream_key& key, const cluster::owner_record& owner) {
+  coordinator_.announced(key, owner, at());
+  carry_out_all();
 }
 
 base::result<size_t> director::drain(const std::string& server_id, bool on) {

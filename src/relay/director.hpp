@@ -59,7 +59,11 @@ class director {
   std::shared_ptr<origin_line> line_of(const std::string& origin_id) { return lines_.of(origin_id); }
 
   // -- control thread
-  base::result<cluster::registration_reply> registration(cluster::origin_registration reg);
+  base::result<cluster::registration_reply> registration(cluster::origin_registration reg,
+                                                         cluster::registered_by by = cluster::registered_by::origin);
+  /// coordinator::store_state(), coordinator::announced().
+  void store_state(bool reachable, bool cold);
+  void announced(const cluster::stream_key& key, const cluster::owner_record& owner);
   /// coordinator::drain().
   base::result<size_t> drain(const std::string& server_id, bool on);
   cluster::cluster_snapshot snapshot() const { return coordinator_.snapshot(); }

@@ -10,6 +10,7 @@
 #include "base/endpoint.hpp"
 #include "base/log.hpp"
 #include "base/time.hpp"
+#include "proto/resp/replies.hpp"
 #include "runtime/process.hpp"
 
 /// What each role is told at its start. Plain values: src/app fills one of them, once, from the command line, the
@@ -61,7 +62,7 @@ enum class address_prefix_mode : uint8_t {
 /// `second_publisher`: what becomes of a publish to a stream that has a publisher.
 enum class second_publisher_policy : uint8_t { refuse, takeover, takeover_if_idle };
 
-enum class load_balancer : uint8_t { memory };
+enum class load_balancer : uint8_t { memory, redis };
 
 /// Bearer token of the HTTP API and of the registration of origins.
 struct auth_config {
@@ -81,13 +82,18 @@ struct default_backend_config {
   std::optional<uint16_t> srt;
 };
 
-/// Read and checked, and not used until the build has a Redis store.
+/// Where proxies share their state (load_balancer::redis).
 struct redis_config {
   std::string host;
   uint16_t port = 0;
-  std::string password;
+  std::string username, password;  ///< empty: the default user, no password
   unsigned db = 0;
   std::string key_prefix;
+  bool tls = false;
+  std::string ca_file;                     ///< of TLS; empty: those that the system trusts
+  std::vector<resp::host_port> sentinels;  ///< not empty: they are asked where the master is
+  std::string sentinel_master;             ///< its name there
+  std::vector<resp::host_port> cluster;    ///< not empty: some nodes of a Redis Cluster
 };
 
 struct proxy_config : common_config {
@@ -98,7 +104,7 @@ struct proxy_config : common_config {
   listen_address srt;         ///< UDP; checked, it does not serve yet
   listen_address system_api;  ///< registration of origins, metrics
 
-  load_balancer balancer{};  ///< the others are refused when parsed: they are not in this build
+  load_balancer balancer{};
   redis_config redis;
   base::duration origin_ttl{};
   base::duration grace_quit{};  ///< on SIGTERM: no new work, sessions may end by themselves

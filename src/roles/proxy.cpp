@@ -8,7 +8,6 @@
 
 #include "admin/api.hpp"
 #include "admin/static_files.hpp"
-#include "cluster/store/memory_store.hpp"
 #include "relay/hls_relay.hpp"
 #include "relay/http_access.hpp"
 #include "relay/http_pass.hpp"
@@ -17,6 +16,7 @@
 #include "roles/api_server.hpp"
 #include "roles/exit_deadline.hpp"
 #include "roles/proxy_setup.hpp"
+#include "roles/proxy_state.hpp"
 #include "roles/ready.hpp"
 #include "runtime/descriptor_budget.hpp"
 #include "runtime/http_server.hpp"
@@ -89,8 +89,9 @@ class proxy {
         passing_{config.trusted_networks, players_limits_.player_stall, players_limits_.sessions_max},
         hls_config_(hls_of(config, shard_count_)),
         relays_(relays_of(config, budget_, retention_)),
-        store_([] { return runtime::loop::monotonic_now(); }),
-        director_(control_, coordination_of(config), store_, log, metrics_),
+        coordination_(coordination_of(config)),
+        state_(control_, config, coordination_.proxy_id, log, metrics_),
+        director_(control_, coordination_, state_.store(), log, metrics_),
         threads_(shard_count_),
         shards_(shard_count_),
         shard_metrics_(shard_count_),
@@ -102,6 +103,7 @@ class proxy {
   int run() {
     start_shards();
     const int code = serve();
+    state_.leave();
     stop_shards();
     return code;
   }
@@ -136,7 +138,7 @@ class proxy {
       // Only this host can say what listens on its loopback.
       if (r.address.is_loopback() && !peer.address.is_loopback())
         return done(base::fail("forbidden_address", "a loopback address can be registered from this host only"));
-      done(director_.registration(std::move(r)));
+      done(state_.registration(std::move(r)));
     };
     struct api {
       const listen_address& listen;
@@ -147,7 +149,7 @@ class proxy {
                   {config_.system_api,
                    admin::make_system_api(
                        version_, {config_.origin_networks}, token, sink,
-                       [this](bool per_stream) { return metrics_text(per_stream); }, operations()),
+                       [this](bool per_stream) { return metrics_text(per_stream); }, state_.operations()),
                    system_api_}};
     for (auto& a : apis) {
       auto opened = open_api(control_, a.listen.at, std::move(a.routes), log_, metrics_);
@@ -156,6 +158,7 @@ class proxy {
     }
     director_.on_change = [this](const cluster::cluster_snapshot& s) { on_snapshot(s); };
     pass_on_decisions();
+    state_.attach(director_, [this] { return cluster_report(); });
     runtime::signal_watch signals(control_, {SIGTERM, SIGINT}, [this](int) { on_stop_signal(); });
     report_phase(config_.ready_fd, "api", {{"system_api", system_api_->local()}});
     if (config_.wait_origins == 0) {
@@ -191,13 +194,7 @@ class proxy {
     };
   }
 
-  // -- what operators see and do
-  admin::cluster_operations operations() {
-    return {[this] { return cluster_report(); },
-            [this](const cluster::stream_key& key) { return director_.explain(key); },
-            [this](const std::string& server_id, bool on) { return director_.drain(server_id, on); }};
-  }
-
+  // -- what operators see
   admin::cluster_report cluster_report() {
     admin::cluster_report r;
     r.proxies = {
@@ -379,7 +376,8 @@ class proxy {
   const relay::relay_config relays_;
   runtime::loop control_;
   base::metrics metrics_;
-  cluster::memory_store store_;
+  const cluster::coordinator_config coordination_;
+  proxy_state state_;
   relay::director director_;
   runtime::shard_group threads_;
   std::vector<std::unique_ptr<proxy_shard>> shards_;

@@ -124,6 +124,11 @@ cluster::coordinator_config coordination_of(const proxy_config& c) {
   k.suspect_after = c.origin_suspect_after;
   k.dead_after = c.origin_dead_after;
   k.play_unowned = c.play_unowned == unowned_play::relay ? cluster::play_unowned::relay : cluster::play_unowned::wait;
+  if (c.balancer == load_balancer::redis) {
+    // An owner's life in a store that others share is longer, so that a stream at rest costs it a command a minute.
+    k.stream_ttl = std::chrono::seconds(240);
+    k.renew_interval = std::chrono::seconds(80);
+  }
   if (c.default_backend.enabled) k.default_backend = default_backend_of(c.default_backend);
   return k;
 }

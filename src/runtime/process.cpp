@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <system_error>
 #include <thread>
 
@@ -59,6 +60,14 @@ void random_bytes(std::span<uint8_t> into) {
     if (got < 0 && errno != EINTR) throw std::system_error(errno, std::generic_category(), "getrandom");
     if (got > 0) into = into.subspan(static_cast<size_t>(got));
   }
+}
+
+std::string network_id() {
+  std::string id;
+  if (std::ifstream boot("/proc/sys/kernel/random/boot_id"); boot) boot >> id;
+  std::error_code error;
+  const auto space = std::filesystem::read_symlink("/proc/self/ns/net", error);
+  return id + "/" + (error ? std::string() : space.string());
 }
 
 std::string random_id(size_t count) {

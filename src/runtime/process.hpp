@@ -35,6 +35,9 @@ unsigned usable_cpus();
 uint64_t usable_memory();
 
 void random_bytes(std::span<uint8_t> into);
+/// Names the network stack that this process uses: the same for all processes of a host, or of a container with a
+/// network of its own. A loopback address means the same place only there.
+std::string network_id();
 /// `count` characters of [0-9a-z] from the kernel's randomness.
 std::string random_id(size_t count);
 

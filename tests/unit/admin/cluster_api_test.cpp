@@ -67,10 +67,12 @@ struct cluster_api : testing::Test {
   }
   router api(std::string token = {}) {
     router r(std::move(token));
-    add_cluster_routes(r, {[this] { return report; },
-                           [this](const cluster::stream_key& k) {
+    add_cluster_routes(r, {[this](const auto& done) { done(report); },
+                           [this](const cluster::stream_key& k, const auto& done) {
                              asked.push_back(k.str());
-                             return k == key("b") ? events : std::vector<cluster::history_event>{};
+                             stream_story story{report, k == key("b") ? events : std::vector<cluster::history_event>{}};
+                             std::erase_if(story.report.streams, [&](const auto& s) { return s.key != k; });
+                             done(std::move(story));
                            },
                            [this](const std::string& server, bool on) -> base::result<size_t> {
                              if (server != "o/1 x") return base::fail("unknown_origin");
@@ -88,7 +90,8 @@ struct cluster_api : testing::Test {
 
 TEST_F(cluster_api, shows_proxies_origins_and_streams) {
   const auto got = body_of(ask(api(), make("GET", "/api/v1/sluice/cluster")));
-  EXPECT_EQ(got.at("proxies"), json::parse(R"([{"id":"p1","version":"0.1","pid":"7","uptime_ms":1500,"sessions":3}])"));
+  EXPECT_EQ(got.at("proxies"),
+            json::parse(R"([{"id":"p1","version":"0.1","pid":"7","answered":true,"uptime_ms":1500,"sessions":3}])"));
   auto origin = got.at("origins").as_array().at(0).as_object();
   const auto refused = std::string(origin.at("move_refused").as_array().at(0).as_string());
   EXPECT_TRUE(refused.starts_with("live/a: ?? xxx")) << refused;
@@ -148,7 +151,7 @@ TEST_F(cluster_api, bad_and_unknown_names) {
     EXPECT_EQ(ask(api(), make("GET", "/api/v1/sluice/explain", bad)).status, 400) << bad;
   const auto unknown = ask(api(), make("GET", "/api/v1/sluice/explain", "stream=live/%22x"));
   EXPECT_EQ(unknown.status, 404);
-  EXPECT_EQ(body_of(unknown).at("error"), "this proxy knows nothing of live/\"x; names: /api/v1/sluice/cluster");
+  EXPECT_EQ(body_of(unknown).at("error"), "nobody knows live/\"x; names: /api/v1/sluice/cluster");
 }
 
 TEST_F(cluster_api, drains_an_origin_and_undoes_it) {

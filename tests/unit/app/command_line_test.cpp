@@ -179,9 +179,14 @@ TEST(CommandLine, WhatIsWrongIsNamedAndExitsOne) {
       {{"proxy", "--rtmp-server"}, {}, {"--rtmp-server"}},
       {{"proxy", "--shards", "1", "--shards", "2"}, {}, {"--shards"}},
       {{"prxy"}, {}, {"unknown command or flag prxy", "did you mean proxy?"}},
-      {{"proxy", "--load-balancer-type", "redis"},
-       {},
-       {"PROXY_LOAD_BALANCER_TYPE", "redis", "not available in this build"}},
+      {{"proxy", "--redis-sentinels", "a:1,b"}, {}, {"PROXY_REDIS_SENTINELS", "b", "HOST:PORT"}},
+      {{"proxy", "--redis-cluster", "::1:7000"}, {}, {"PROXY_REDIS_CLUSTER", "[fd00::7]"}},
+      {{"proxy", "--redis-key-prefix", "a{b}"}, {}, {"PROXY_REDIS_KEY_PREFIX", "{"}},
+      {{"proxy", "--load-balancer-type", "redis", "--redis-sentinels", "a:1"}, {}, {"PROXY_REDIS_SENTINEL_MASTER"}},
+      {{"proxy", "--load-balancer-type", "redis", "--redis-sentinel-master", "m"}, {}, {"PROXY_REDIS_SENTINELS"}},
+      {{"proxy", "--load-balancer-type", "redis", "--redis-cluster", "a:1", "--redis-db", "2"}, {}, {"PROXY_REDIS_DB"}},
+      {{"proxy", "--load-balancer-type", "redis", "--redis-username", "u"}, {}, {"PROXY_REDIS_PASSWORD"}},
+      {{"proxy", "--load-balancer-type", "redis", "--redis-ca", "/ca"}, {}, {"PROXY_REDIS_CA", "PROXY_REDIS_TLS"}},
       {{"proxy", "--load-balancer-type", "mesh"},
        {},
        {"PROXY_LOAD_BALANCER_TYPE", "mesh", "not available in this build"}},
@@ -245,6 +250,27 @@ TEST(CommandLine, RedisPortOfKubernetesIsUnderstood) {
   ASSERT_EQ(asked.what, command::proxy) << asked.err;
   EXPECT_EQ(asked.proxy.redis.port, 6380);
   EXPECT_THAT(asked.warnings, ElementsAre(HasSubstr("Kubernetes")));
+}
+
+TEST(CommandLine, RedisInAllItsForms) {
+  const auto asked = world{
+      {{"PROXY_LOAD_BALANCER_TYPE", "redis"},
+       {"PROXY_REDIS_SENTINELS", "redis-0:26379, [fd00::7]:26380,10.0.0.1:1"},
+       {"PROXY_REDIS_SENTINEL_MASTER", "live"},
+       {"PROXY_REDIS_USERNAME", "sluice"},
+       {"PROXY_REDIS_PASSWORD", "hush"},
+       {"PROXY_REDIS_TLS", "on"},
+       {"PROXY_REDIS_CA", "/ca.pem"}},
+      {}}.ask({"proxy"});
+  ASSERT_EQ(asked.what, command::proxy) << asked.err;
+  const auto& redis = asked.proxy.redis;
+  EXPECT_EQ(asked.proxy.balancer, roles::load_balancer::redis);
+  EXPECT_THAT(redis.sentinels, ElementsAre(resp::host_port{"redis-0", 26379}, resp::host_port{"fd00::7", 26380},
+                                           resp::host_port{"10.0.0.1", 1}));
+  EXPECT_EQ(redis.sentinel_master, "live");
+  EXPECT_EQ(redis.username + "/" + redis.password, "sluice/hush");
+  EXPECT_TRUE(redis.tls);
+  EXPECT_EQ(redis.ca_file, "/ca.pem");
 }
 
 TEST(CommandLine, ListsByFlagVariableAndYaml) {
