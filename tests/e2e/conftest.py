@@ -10,6 +10,7 @@ from lib import media  # noqa: E402
 from lib.clients import Player, Publisher  # noqa: E402
 from lib.nginx import Nginx  # noqa: E402
 from lib.process import Process  # noqa: E402
+from lib.redis import Redis  # noqa: E402
 from lib.rtmp import Connection  # noqa: E402
 from lib.sluice import ANY_PORTS, BINARY, Cluster, Server, flags  # noqa: E402
 
@@ -64,6 +65,10 @@ class World:
 
     def nginx(self, hook=None, port=None):
         return self.own(Nginx(os.path.join(self.folder, f"nginx{len(self.processes)}"), hook, port))
+
+    def redis(self, port=None, password=None, options=(), name="redis"):
+        folder = os.path.join(self.folder, f"{name}{len(self.processes)}")
+        return self.own(Redis(folder, port, password, options, name))
 
     def ffmpeg(self, *arguments):
         return self.start(["ffmpeg", "-hide_banner", "-loglevel", "warning", "-nostdin", *arguments], "ffmpeg")

@@ -26,7 +26,7 @@ def test_unknown_subcommand(world):
 @pytest.mark.parametrize("flag,value,key", [("--rtmp-server", "99999", "PROXY_RTMP_SERVER"),
                                             ("--play-wait", "soon", "PROXY_PLAY_WAIT"),
                                             ("--relay", "sideways", "PROXY_RELAY"),
-                                            ("--load-balancer-type", "redis", "PROXY_LOAD_BALANCER_TYPE"),
+                                            ("--redis-cluster", "redis", "PROXY_REDIS_CLUSTER"),
                                             ("--load-balancer-type", "mesh", "PROXY_LOAD_BALANCER_TYPE")])
 def test_bad_value_names_its_key(world, flag, value, key):
     ports = [] if flag in ANY_PORTS else ANY_PORTS

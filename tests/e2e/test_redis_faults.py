@@ -1,0 +1,227 @@
+"""Redis fails while streams run and new ones start all the time: no live stream is touched, new ones are served, and afterwards all agree."""
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from lib.live import Auditor, Content, LivePublisher
+from lib.proxies import KEY, Fleet
+from lib.redis import Guarded, Sharded
+from lib.sluice import cluster_state
+from lib.waiting import poll
+
+SOAK = os.environ.get("REDIS_SOAK") == "1"
+STREAMS = 50 if SOAK else 8
+
+
+class Starter:
+    """Starts a stream every `every` seconds, through one proxy after the other, each with a viewer at the same proxy."""
+
+    def __init__(self, fleet, every=1.0 if SOAK else 0.4):
+        self.fleet, self.every, self.failures, self.lives = fleet, every, [], []
+        self._halt = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        number = 0
+        while not self._halt.wait(self.every):
+            via = number % len(self.fleet.proxies)
+            try:
+                self.lives.append(self.fleet.publish(f"new{number}", via=via, viewers=[via]))
+            except Exception as error:  # noqa: BLE001 - whatever it was, a new publish was not served
+                self.failures.append((number, repr(error)))
+            number += 1
+
+    def stop(self):
+        self._halt.set()
+        self._thread.join()
+
+    def check(self):
+        assert not self.failures, f"{len(self.failures)} of {len(self.failures) + len(self.lives)} new publishes were refused: {self.failures[:3]}"
+        assert len(self.lives) >= 3
+
+
+@contextlib.contextmanager
+def load(world, settings, **options):
+    """STREAMS streams with a viewer at each of two proxies, and new ones all the while. At the end: every packet, once."""
+    fleet = Fleet(world, settings, count=2, origins=3, **options)
+    for n in range(STREAMS):
+        fleet.publish(f"s{n}", via=n % 2)
+    fleet.await_flowing()
+    starter = Starter(fleet)
+    try:
+        yield fleet
+    finally:
+        starter.stop()
+    starter.check()
+    fleet.await_flowing()
+    fleet.check()
+
+
+def redis_up(proxy):
+    return proxy.metrics().total("sluice_redis_up") == 1
+
+
+def await_up(fleet, up=True):
+    for proxy in fleet.proxies:
+        poll(lambda: redis_up(proxy) == up, what=f"{proxy.name} to {'find' if up else 'miss'} Redis", every=0.1)
+
+
+def await_agreement(fleet, lookup):
+    """Every stream stands in the store with the owner where its publisher is, and all proxies know that: within two heartbeats of origins."""
+    def agreed():
+        for live in fleet.streams:
+            text = lookup(f"sluice-own:{{srs-proxy-url:{KEY.format(live.name)}}}")
+            if not text or json.loads(text)["origin"] != fleet.origins[fleet.owner(live.name)].incarnation:
+                return False
+        return True
+    poll(agreed, 6, "the store to know all owners again", every=0.1)
+    states = [cluster_state(p.api)["streams"] for p in fleet.proxies]
+    for live in fleet.streams:
+        owners = {s[KEY.format(live.name)]["owner"] for s in states}
+        assert owners == {fleet.origins[fleet.owner(live.name)].incarnation}, f"{live.name}: {owners}"
+        live.join(1 - live.via)
+
+
+def play_on(fleet, seconds):
+    sent = fleet.streams[0].publisher.sent
+    until = sent[-1].timestamp + 1000 * seconds
+    poll(lambda: sent[-1].timestamp >= until, seconds + 20, f"{seconds} s of media")
+
+
+def test_redis_is_killed_and_comes_back_empty(world):
+    store = world.redis()
+    with load(world, store.settings()) as fleet:
+        store.kill()
+        await_up(fleet, False)
+        play_on(fleet, 4)
+        again = world.redis(port=store.port)
+        await_up(fleet)
+        await_agreement(fleet, again.client.get)
+
+
+def test_redis_is_frozen_for_seconds(world):
+    store = world.redis()
+    with load(world, store.settings()) as fleet:
+        store.freeze()
+        play_on(fleet, 5)
+        store.resume()
+        await_up(fleet)
+        await_agreement(fleet, store.client.get)
+
+
+def test_redis_forgets_everything(world):
+    store = world.redis()
+    with load(world, store.settings()) as fleet:
+        for _ in range(3):
+            store.client.flushall()
+            play_on(fleet, 0.7)
+        await_agreement(fleet, store.client.get)
+        poll(lambda: len(json.loads(store.client.get("srs-proxy-all-servers") or "[]")) == 3, what="the list of origins")
+
+
+def test_redis_becomes_read_only(world):
+    master, store = world.redis(name="other"), world.redis()
+    with load(world, store.settings()) as fleet:
+        store.client.config_set("replica-read-only", "yes")
+        store.client.execute_command("REPLICAOF", "127.0.0.1", master.port)
+        play_on(fleet, 3)
+        store.client.execute_command("REPLICAOF", "NO", "ONE")
+        await_up(fleet)
+        await_agreement(fleet, store.client.get)
+
+
+def test_redis_is_slow(world):
+    """Answers come after 200 ms, then after 5 s: the first is borne, the second is as good as none."""
+    store = world.redis()
+    relay = world.start([sys.executable, os.path.join(os.path.dirname(__file__), "lib", "slow_relay.py"), store.port, 0], "slow relay",
+                        stdin=subprocess.PIPE)
+    port = relay.await_line(r"^\d+$")
+    with load(world, {**store.settings(), "redis_port": port}) as fleet:
+        relay.say("200")
+        play_on(fleet, 3)
+        relay.say("5000")
+        play_on(fleet, 6)
+        relay.say("0")
+        await_up(fleet)
+        await_agreement(fleet, store.client.get)
+
+
+def test_redis_is_not_there_at_the_start(world):
+    """That is said, and retried; what was published meanwhile is known once it is there."""
+    store = world.redis()
+    settings, port = store.settings(), store.port
+    store.kill()
+    proxies = [world.proxy(play_wait="2s", **settings) for _ in range(2)]
+    for proxy in proxies:
+        assert str(port) in proxy.await_event("redis_unavailable")["peer"]
+    origin = world.origin([proxies[0], proxies[1]])
+    publisher = world.hold(LivePublisher(proxies[0].rtmp, "live", "s", Content("s"))).go()
+    again = world.redis(port=port)
+    for proxy in proxies:
+        proxy.await_event("redis_connected")
+    poll(lambda: again.client.get(f"srs-proxy-url:{KEY.format('s')}"), what="the stream in the store")
+    viewer = world.hold(Auditor(proxies[1].rtmp, "live", "s", wait=False))
+    poll(lambda: publisher.sent, what="media")
+    viewer.await_seen(publisher.last_sent())
+    assert origin.alive
+
+
+def test_sentinels_promote_a_replica(world):
+    guarded = Guarded(world)
+    with load(world, guarded.settings()) as fleet:
+        old = guarded.master
+        old.kill()
+        poll(lambda: guarded.master is not old, what="another master")
+        await_up(fleet)
+        await_agreement(fleet, guarded.master.client.get)
+
+
+def test_a_failover_loses_the_last_writes(world):
+    """The replica is cut off from its master while streams start, and then becomes the master."""
+    guarded = Guarded(world)
+    with load(world, guarded.settings()) as fleet:
+        old, replica = guarded.servers
+        old.client.config_set("repl-timeout", 3600)
+        replica.freeze()  # what is written from now on does not reach it
+        play_on(fleet, 0.4)
+        old.kill()
+        replica.resume()
+        poll(lambda: guarded.master is replica, what="the replica to be the master")
+        await_up(fleet)
+        await_agreement(fleet, replica.client.get)
+
+
+def test_a_cluster_loses_a_master(world):
+    sharded = Sharded(world)
+    with load(world, sharded.settings()) as fleet:
+        key = f"srs-proxy-url:{KEY.format('s0')}"
+        victim = sharded.master_of(key)
+        victim.kill()
+        poll(lambda: sharded.master_of(key) is not victim, what="a replica in its place", every=0.2)
+        await_up(fleet)
+        await_agreement(fleet, sharded.client.get)
+
+
+def test_an_origin_dies_while_redis_is_away(world):
+    """The publisher's proxy moves its streams without a store; viewers of the other proxy follow when they can, none is disconnected."""
+    store = world.redis()
+    fleet = Fleet(world, store.settings(), count=2, origins=3)
+    lives = [fleet.publish(f"s{n}", via=n % 2) for n in range(4)]
+    fleet.await_flowing()
+    store.kill()
+    await_up(fleet, False)
+    victim = fleet.owner("s0")
+    fleet.origins[victim].kill()
+    del fleet.origins[victim]
+    for live in lives:
+        poll(lambda: fleet.owner(live.name), what="a living owner")
+    world.redis(port=store.port)
+    await_up(fleet)
+    fleet.await_flowing()
+    fleet.check()
