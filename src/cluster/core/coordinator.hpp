@@ -354,7 +354,8 @@ class coordinator {
   /// Another proxy has written this owner (an echo of our own writes does no harm): a claim, a move, or that it is
   /// published now. May come late, twice, in any order, or not at all. A higher epoch than the one known is the owner:
   /// who waits for one is answered, who was told another hears of it. If somebody publishes the stream here, he loses
-  /// it at once to an owner that is `published`, and to a mere claim when that still stands after two heartbeats.
+  /// it at once to an owner whose origin lists it, or that is `published` if that origin lists nothing; otherwise the
+  /// other publisher gets two heartbeats' time, and then a renewal shows who has the stream.
   /// Nothing happens for a stream that nobody here has asked for.
   void announced(const stream_key& key, const owner_record& owner, moment at);
   /// An input that comes more than 500 ms after a deadline of the origins shows that this process was stopped itself:
