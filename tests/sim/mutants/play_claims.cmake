@@ -4,6 +4,7 @@ set(old [==[  ask.what = store_request::kind::find;
   ask.key = *s.key;
   s.op_claim.reset();]==])
 set(new [==[  ask.what = store_request::kind::find;
+  const moment at{cold_until_, highest_seen_};
   if (const auto all = origins_.candidates(at.now); !all.empty() && !s.owner) {
     ask.what = store_request::kind::claim;
     ask.ttl = config_.stream_ttl;
