@@ -124,7 +124,8 @@ void owner_table::step_claim(stream& s, moment at) {
   s.op_claim = request_id;
   s.proposed.reset();
   if (s.publishers == 0 && s.pending.empty()) uncount(s);  // from the last try
-  if (!reachable_ || r.here) return claim_here(s, at);
+  // What was decided here and is not written yet is known better here, too.
+  if (!reachable_ || r.here || (keep && s.unwritten)) return claim_here(s, at);
   store_request ask;
   ask.key = *s.key;
   if (auto origin_id = place(s, r, at)) {

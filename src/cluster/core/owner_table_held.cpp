@@ -11,7 +11,7 @@ namespace sluice::cluster {
 void owner_table::step_find(stream& s, moment at) {
   const bool fresh = s.owner_until > at.now;
   const bool missed = s.miss_until > at.now || !reachable_;
-  if (fresh || missed || s.publishers > 0) {
+  if (fresh || missed || s.publishers > 0 || s.unwritten) {
     if (const auto found = findable(s, at)) {
       tell(s, *found, at);
       answer_finds(s, *found);
@@ -90,7 +90,8 @@ void owner_table::learn(stream& s, const std::optional<owner_record>& owner, std
     s.stored.reset();
     s.miss_until = ask_again_at(at);
     s.owner_until = base::time_point::min();
-    if (s.publishers == 0 && s.failing == 0) {  // else a renewal, or the claim under way, heals the store
+    // Else a renewal, the claim under way, or the publish that is about to start heals the store.
+    if (s.publishers == 0 && s.failing == 0 && s.pending.empty()) {
       s.owner.reset();
       s.unstarted.reset();
     }
@@ -103,7 +104,7 @@ void owner_table::learn(stream& s, const std::optional<owner_record>& owner, std
   if (s.owner && owner->epoch < s.owner->epoch) {
     // The store has lost a write. The truth is with the origins, and with who publishes here.
     const bool is_held = origins_.find_living(s.owner->origin_id) != nullptr && held_.holds(s.owner->origin_id, *s.key);
-    if (is_held || s.publishers > 0 || s.failing > 0) {
+    if (is_held || s.publishers > 0 || s.failing > 0 || (s.unwritten && !s.pending.empty())) {
       s.stored = owner->epoch;
       return;
     }

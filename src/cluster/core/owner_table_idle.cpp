@@ -101,6 +101,7 @@ void owner_table::undo_unstarted(stream& s) {
   s.owner.reset();
   s.owner_until = base::time_point::min();
   s.unstarted.reset();
+  s.unwritten = false;
 }
 
 void owner_table::file_idle(stream& s, idleness now) {

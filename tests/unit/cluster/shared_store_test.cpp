@@ -168,6 +168,37 @@ TEST(shared_store, a_claim_decided_here_and_not_used_leaves_nothing) {
   EXPECT_FALSE(c.stored(key_a));
 }
 
+/// The store is back before the publish has started, and knows nothing of it.
+TEST(shared_store, what_was_decided_here_outlives_the_return_of_the_store) {
+  several_proxies c(1);
+  for (const auto& reg : {o1, o2, o3}) c.add(reg);
+  c.cut_all();
+  const assignment a = c.granted(0, key_a);
+  c.mend_all();
+  EXPECT_EQ(c.found(0, key_a), a.origin_id);
+  c.pass(3s);
+  EXPECT_EQ(c.granted(0, key_a, {.session = "second"}).epoch, a.epoch);
+  c.start(0, key_a, a.epoch);
+  EXPECT_EQ(c.core(0).snapshot().streams, 1u);
+  c.pass(1s);
+  EXPECT_EQ(c.stored(key_a)->epoch, a.epoch);
+}
+
+/// It forgets a claim before the publish has started, and somebody asks.
+TEST(shared_store, a_claim_outlives_the_loss_of_its_record) {
+  several_proxies c(1);
+  for (const auto& reg : {o1, o2, o3}) c.add(reg);
+  const assignment a = c.granted(0, key_a);
+  c.flush_store();
+  c.pass(2s);
+  (void)c.found(0, key_a);
+  c.start(0, key_a, a.epoch);
+  EXPECT_EQ(c.core(0).snapshot().streams, 1u);
+  c.pass(1s);
+  ASSERT_TRUE(c.stored(key_a));
+  EXPECT_EQ(c.stored(key_a)->epoch, a.epoch);
+}
+
 TEST(shared_store, a_drain_goes_on_without_a_store) {
   cluster_harness c;
   c.add(o1);
