@@ -69,7 +69,11 @@ void proxy::on_announced(int stream, const cluster::owner_record& owner, time_po
   const bool is_news = known != told_.end() && known->second < owner.epoch;
   w_.trace("{} hears of s{} at {} {}.{:x}{}", w_.name_of(self_), stream, owner.origin_id, owner.epoch.counter,
            owner.epoch.claim_id & 0xFFFF, owner.published ? ", published" : "");
+  const cluster::epoch before = known == told_.end() ? cluster::epoch{} : known->second;
   core_->announced(w_.key(stream), owner, at());
+  drain_actions();
+  if (owner.epoch < before && told_[stream] < before)
+    w_.fail(fmt::format("k: {} sends viewers of s{} to an owner of yesterday", w_.name_of(self_), stream));
   // One that is late is no news of its own: what has come meanwhile may be something else.
   if (is_news && now() - written_at < 100ms)
     process::at(written_at + follow_max, [this, stream, e = owner.epoch] { check_told(stream, e); });

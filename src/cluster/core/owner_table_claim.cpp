@@ -29,8 +29,10 @@ void owner_table::drop_proven(std::vector<std::string>& exclude) const {
 bool owner_table::may_keep(const stream& s, const request& r, moment at) const {
   const origin* o = s.owner ? origins_.find_living(s.owner->origin_id) : nullptr;
   if (o == nullptr) return false;
-  // The origin has seen a higher one: nobody can publish with this one any more.
-  if (r.refused != epoch{} && s.owner->epoch <= r.refused) return false;
+  // The origin has seen a higher one: nobody can publish with this one any more. (Unless what was seen is the very
+  // publish that it has.)
+  const bool is_seen_here = s.owner->epoch == r.refused && held_.holds(o->id, *s.key, r.refused);
+  if (r.refused != epoch{} && s.owner->epoch <= r.refused && !is_seen_here) return false;
   if (contains(r.exclude, o->id)) return s.publishers > 0 && s.session != r.session;
   if (s.publishers > 0 || !origins_.is_draining(o->reg.server) || held_.holds(o->id, *s.key)) return true;
   return r.fail_over && origins_.candidates(at.now).empty();

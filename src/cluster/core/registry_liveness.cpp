@@ -90,7 +90,7 @@ bool registry::is_mass_silence(base::time_point now) const {
   for (const auto& [id, o] : origins_) {
     if (is_shadowed(o)) continue;
     // One whose own heartbeats come may be about to answer. That others have them says nothing for us.
-    if (o.unproven && now - o.direct_at < config_.dead_after) continue;
+    if (o.unproven && o.direct_at + config_.dead_after > now) continue;
     const bool is_dead = !o.is_living();
     if (is_dead && o.died_at <= begin) continue;
     ++lived;
