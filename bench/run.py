@@ -24,7 +24,7 @@ def say(text):
 
 def run_bench(name, bench, only, arguments):
     """All rounds of one bench; the cases take turns within a round."""
-    rows = {case: Row(name, case, bench.unit, bench.goals.get(case, "")) for case in bench.cases if not only or case in only}
+    rows = {case: Row(name, case, bench.unit, bench.goals.get(case, ""), bench.added) for case in bench.cases if not only or case in only}
     notes = {case: {} for case in rows}
     for number in range(arguments.rounds):
         for case, row in rows.items():

@@ -27,31 +27,45 @@ class Scale:
         self.stalled = 100 if quick else 1000
         self.latency_streams = 5 if quick else 20
         self.latency_window = 3 if quick else 8
+        self.http_players = 30 if quick else 300
+        # Neither has a divisor in common with the 20 pictures of a GOP: no two frames are on their way at once.
+        self.quiet_streams = 7 if quick else 19
+        self.segment_clients = 8 if quick else 32
 
 
-def sluice_relay(rig, origin_options, *proxy_options):
-    return rig.sluice_proxy(origin_options, proxy_options)[0]
-
-
-def relay_maker(kind):
-    """A function (rig, origin options) -> the relay server, in front of a Sluice origin of its own."""
+def relay_pair(kind, protocol="rtmp", proxy_options=()):
+    """A function (rig, origin options) -> the relay server, and the Sluice origin of its own that it is in front of.
+    `protocol` is the one that is measured."""
     def make(rig, origin_options=()):
         if kind == "collapse" or kind == "per-viewer":
-            return sluice_relay(rig, origin_options, "--relay", kind)
+            return rig.sluice_proxy(origin_options, ("--relay", kind, *proxy_options))
         if kind == "collapse, merge":
-            return sluice_relay(rig, origin_options, "--relay", "collapse", *MERGED)
+            return rig.sluice_proxy(origin_options, ("--relay", "collapse", *MERGED, *proxy_options))
         origin = rig.sluice_origin(options=origin_options)
         if kind == "direct":
-            return origin
+            return origin, origin
         if kind == "copy relay":
-            return rig.copy_relay(origin)
-        return rig.haproxy(origin, splice=kind == "HAProxy, splice")
+            return rig.copy_relay(origin, protocol), origin
+        if kind.startswith("nginx"):
+            return rig.nginx_cache(origin, sendfile=kind == "nginx"), origin
+        return rig.haproxy(origin, splice=kind == "HAProxy, splice"), origin
     return make
 
 
-def cpu_per_gb(scale, server, counted, others):
-    """CPU seconds of `server` per GB (10^9 bytes) that the `counted` load moved in the window."""
+def relay_maker(kind):
+    make = relay_pair(kind)
+    return lambda rig, origin_options=(): make(rig, origin_options)[0]
+
+
+def http_relay(kind):
+    # Publishers go to the origin itself, so that what the relay does is its players' work alone.
+    return relay_pair(kind, "http", ("--play-unowned", "relay"))
+
+
+def in_window(scale, server, counted, others):
+    """What happened in the window: the `counted` load's bytes and messages, the seconds, and the server's CPU seconds."""
     time.sleep(scale.settle)
+    counted.reset()
     first, cpu = counted.mark(), server.cpu_seconds()
     time.sleep(scale.window)
     last, cpu = counted.mark(), server.cpu_seconds() - cpu
@@ -60,20 +74,43 @@ def cpu_per_gb(scale, server, counted, others):
         if lost:
             raise RuntimeError(f"{lost} connections were lost while measuring")
     server.check_alive()
-    moved = last["bytes"] - first["bytes"]
-    return {"CPU s/GB": cpu / (moved / 1e9), "Gb/s": moved * 8 / 1e9 / (last["t"] - first["t"])}
+    moved = {name: last[name] - first[name] for name in ("bytes", "messages", "t")}
+    return moved | {"cpu": cpu, "last": last}
+
+
+def cpu_per_gb(scale, server, counted, others):
+    """CPU seconds of `server` per GB (10^9 bytes) that the `counted` load moved in the window."""
+    moved = in_window(scale, server, counted, others)
+    return {"CPU s/GB": moved["cpu"] / (moved["bytes"] / 1e9), "Gb/s": moved["bytes"] * 8 / 1e9 / moved["t"]}
 
 
 def play_case(maker, origin_options):
     def run(build, scale):
         with Rig(build) as rig:
             server = maker(rig, origin_options)
-            with Load(build, "publish", server) as publisher:
-                publisher.ready()
-                with Load(build, "play", server, "-n", scale.players, "-m", 1) as players:
-                    players.ready()
-                    return cpu_per_gb(scale, server, players, [publisher])
+            return play(build, scale, server, server, "play", scale.players)
     return run
+
+
+def http_play_case(pair, mode, players):
+    """Players by `mode` (flv, ts; play is RTMP), of a stream that is published to the origin itself."""
+    def run(build, scale):
+        with Rig(build) as rig:
+            server, origin = pair(rig, MERGED)
+            return play(build, scale, server, origin, mode, players(scale))
+    return run
+
+
+def play(build, scale, server, publish_to, mode, count):
+    with Load(build, "publish", publish_to) as publisher:
+        publisher.ready()
+        with Load(build, mode, server, "-n", count, "-m", 1) as players:
+            players.ready()
+            figures = cpu_per_gb(scale, server, players, [publisher])
+            line = players.mark()
+            if line["messages_lost"] or line["messages_again"]:
+                raise RuntimeError(f"{line['messages_lost']} messages were lost, {line['messages_again']} came twice")
+            return figures
 
 
 def publish_case(maker, origin_options=(), warm_up=0):
@@ -121,16 +158,48 @@ def latency_case(maker, stalled):
                             stuck.ready()
                             return measure_latency(scale, players)
                     return measure_latency(scale, players)
+    return run
 
-    def measure_latency(scale, players):
-        time.sleep(scale.settle)
-        players.reset()
-        time.sleep(scale.latency_window)
-        line = players.mark()
-        if line["lost"]:
-            raise RuntimeError(f"{line['lost']} players were lost while measuring")
-        return {"p50 ms": line["latency_p50_ms"], "p99 ms": line["latency_p99_ms"], "p99.9 ms": line["latency_p999_ms"],
-                "max ms": line["latency_max_ms"], "messages": line["latency_count"]}
+
+def quiet_case(pair):
+    def run(build, scale):
+        streams = scale.quiet_streams
+        with Rig(build) as rig:
+            server, origin = pair(rig)
+            with Load(build, "publish", origin, "-n", streams, "--quiet") as publishers:
+                publishers.ready()
+                with Load(build, "flv", server, "-n", streams) as players:
+                    players.ready()
+                    return measure_latency(scale, players)
+    return run
+
+
+def measure_latency(scale, players):
+    time.sleep(scale.settle)
+    players.reset()
+    time.sleep(scale.latency_window)
+    line = players.mark()
+    if line["lost"]:
+        raise RuntimeError(f"{line['lost']} players were lost while measuring")
+    return {"p50 ms": line["latency_p50_ms"], "p99 ms": line["latency_p99_ms"], "p99.9 ms": line["latency_p999_ms"],
+            "max ms": line["latency_max_ms"], "messages": line["latency_count"]}
+
+
+def segments_case(pair):
+    """Connections that ask for the segments of a live playlist without a pause, all of which the server has had before."""
+    def run(build, scale):
+        with Rig(build) as rig:
+            server, origin = pair(rig)
+            with Load(build, "publish", origin) as publisher:
+                publisher.ready()
+                with Load(build, "hls", server, "-n", scale.segment_clients) as clients:
+                    clients.ready()
+                    time.sleep(WINDOW_FULL_S)
+                    moved = in_window(scale, server, clients, [publisher])
+        requests = moved["messages"]
+        return {"requests/CPU s": requests / moved["cpu"], "requests/s": requests / moved["t"],
+                "KB/request": moved["bytes"] / requests / 1000, "CPU s/GB": moved["cpu"] / (moved["bytes"] / 1e9),
+                "p50 ms": moved["last"]["latency_p50_ms"], "p99 ms": moved["last"]["latency_p99_ms"]}
     return run
 
 
@@ -156,15 +225,20 @@ def memory_case(maker, idle):
 
 
 RETENTION_FULL_S = 6  # 4 s and a GOP: before that a proxy's memory still grows
+WINDOW_FULL_S = 12  # what a playlist shows
 
 RELAYS_PLAY = ("HAProxy", "HAProxy, splice", "copy relay", "collapse", "collapse, merge", "per-viewer")
 RELAYS_PUBLISH = ("HAProxy", "HAProxy, splice", "copy relay", "collapse")
 RELAYS = ("HAProxy", "collapse", "per-viewer")
+RELAYS_HTTP = ("HAProxy", "HAProxy, splice", "copy relay", "collapse", "per-viewer")
+RELAYS_SEGMENTS = ("nginx", "nginx, no sendfile", "collapse")
 
 
 class Bench:
-    def __init__(self, unit, base, cases, goals=None):
-        self.unit, self.base, self.cases, self.goals = unit, base, cases, goals or {}
+    """`added`: the figure is compared to the base's by its difference, not by its ratio."""
+
+    def __init__(self, unit, base, cases, goals=None, added=False):
+        self.unit, self.base, self.cases, self.goals, self.added = unit, base, cases, goals or {}, added
 
 
 def all_benches():
@@ -194,6 +268,16 @@ def all_benches():
                              {"collapse": "≤ 4 KB", "per-viewer": "≤ 4 KB"}),
         "memory-playing": Bench("KB/connection", "HAProxy", {k: memory_case(relay_maker(k), False) for k in RELAYS},
                                 {"collapse": "≤ 8 KB", "per-viewer": "≤ 8 KB"}),
+        "http-play": Bench("CPU s/GB", "HAProxy", {k: http_play_case(http_relay(k), "flv", lambda s: s.http_players) for k in RELAYS_HTTP},
+                           {"collapse": "≤ 0.5 ×", "per-viewer": "≤ 0.8 ×"}),
+        "http-fan-out": Bench("CPU s/GB", "RTMP",
+                              {name: http_play_case(http_relay("direct"), mode, lambda s: s.players)
+                               for name, mode in (("RTMP", "play"), ("HTTP-FLV", "flv"), ("HTTP-TS", "ts"))},
+                              {"HTTP-FLV": "≤ 1.0 ×"}),
+        "http-quiet": Bench("ms p50", "direct", {k: quiet_case(http_relay(k)) for k in ("direct", *RELAYS)},
+                            {"collapse": "≤ + 1 ms", "per-viewer": "≤ + 1 ms"}, added=True),
+        "hls-segments": Bench("requests/CPU s", "nginx", {k: segments_case(http_relay(k)) for k in RELAYS_SEGMENTS},
+                              {"collapse": "≥ 0.9 ×"}),
     }
 
 

@@ -1,4 +1,4 @@
-"""Runs rtmp_load."""
+"""Runs rtmp_load and http_load."""
 
 import os
 import subprocess
@@ -6,12 +6,19 @@ import subprocess
 from .servers import Lines
 
 
+# Modes of http_load, and how the URL of a stream ends there; the others are rtmp_load's.
+HTTP_MODES = {"flv": ".flv", "ts": ".ts", "hls": ".m3u8"}
+
+
 class Load:
-    """One rtmp_load process. Its counters are cumulative; `mark` returns them as they are now."""
+    """One rtmp_load or http_load process. Its counters are cumulative; `mark` returns them as they are now."""
 
     def __init__(self, build, mode, server, *options, name="s%d"):
-        program = os.path.join(build, "bench", "rtmp_load")
-        argv = [program, mode, f"rtmp://{server.rtmp}/live/{name}", *map(str, options)]
+        if mode in HTTP_MODES:
+            program, url = "http_load", f"http://{server.http}/live/{name}{HTTP_MODES[mode]}"
+        else:
+            program, url = "rtmp_load", f"rtmp://{server.rtmp}/live/{name}"
+        argv = [os.path.join(build, "bench", program), mode, url, *map(str, options)]
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.lines = Lines(self.process.stdout.fileno())
 

@@ -10,8 +10,8 @@ import subprocess
 class Row:
     """One case of one bench: a figure per round, and the median."""
 
-    def __init__(self, bench, case, unit, goal=""):
-        self.bench, self.case, self.unit, self.goal = bench, case, unit, goal
+    def __init__(self, bench, case, unit, goal="", added=False):
+        self.bench, self.case, self.unit, self.goal, self.added = bench, case, unit, goal, added
         self.values = []
         self.notes = {}
         self.missing = None  # why there is no value
@@ -20,12 +20,25 @@ class Row:
     def median(self):
         return statistics.median(self.values) if self.values else None
 
+    def _pairs(self):
+        """With the base's figures, round by round: what disturbs the machine for a while disturbs both."""
+        if self.base is None or self.base is self:
+            return []
+        return list(zip(self.values, self.base.values))
+
     def ratio(self):
-        if self.base is None or self.base is self or not self.base.values or not self.values:
-            return None
-        # Round by round: what disturbs the machine for a while disturbs both.
-        pairs = list(zip(self.values, self.base.values))
-        return statistics.median(v / b for v, b in pairs if b > 0) if any(b > 0 for _, b in pairs) else None
+        ratios = [v / b for v, b in self._pairs() if b > 0]
+        return statistics.median(ratios) if ratios and not self.added else None
+
+    def difference(self):
+        differences = [v - b for v, b in self._pairs()]
+        return statistics.median(differences) if differences and self.added else None
+
+    def compared(self):
+        """To the base, as text."""
+        if self.ratio() is not None:
+            return f"{self.ratio():.2f} ×"
+        return f"{self.difference():+.3f}" if self.difference() is not None else ""
 
 
 def number(value):
@@ -37,13 +50,13 @@ def number(value):
 
 
 def table(rows):
-    head = ("bench", "case", "median", "unit", "rounds", "ratio", "to", "goal")
+    head = ("bench", "case", "median", "unit", "rounds", "compared", "to", "goal")
     lines = [head]
     for row in rows:
-        ratio = row.ratio()
+        compared = row.compared()
         lines.append((row.bench, row.case, number(row.median()) if row.missing is None else f"– ({row.missing})", row.unit,
-                      " ".join(number(v) for v in row.values), f"{ratio:.2f} ×" if ratio is not None else "",
-                      row.base.case if ratio is not None else "", row.goal))
+                      " ".join(number(v) for v in row.values), compared,
+                      row.base.case if compared else "", row.goal))
         for name, value in row.notes.items():
             lines.append(("", f"· {name}", number(value) if isinstance(value, (int, float)) else value, "", "", "", "", ""))
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
@@ -65,7 +78,7 @@ def machine():
 
 def write_json(path, rows):
     data = {"machine": machine(), "rows": [
-        {"bench": r.bench, "case": r.case, "unit": r.unit, "median": r.median(), "rounds": r.values, "ratio": r.ratio(),
+        {"bench": r.bench, "case": r.case, "unit": r.unit, "median": r.median(), "rounds": r.values, "ratio": r.ratio(), "difference": r.difference(),
          "to": r.base.case if r.base else None, "goal": r.goal, "notes": r.notes, "missing": r.missing} for r in rows]}
     with open(path, "w") as f:
         json.dump(data, f, indent=1)

@@ -45,11 +45,12 @@ def children_of(pid):
 
 
 class Server:
-    """One running server: `rtmp` is where clients go. CPU and memory are those of the process and its children."""
+    """One running server: `rtmp` and `http` are where clients go. CPU and memory are those of the process and its children."""
 
-    def __init__(self, argv, folder, rtmp=None, pass_fds=()):
-        self.folder = folder
+    def __init__(self, argv, folder, rtmp=None, http=None, pass_fds=()):
+        self.folders = [folder]  # go with it
         self.rtmp = rtmp
+        self.http = http
         self.stderr_path = os.path.join(folder, "stderr")
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=open(self.stderr_path, "wb"), pass_fds=pass_fds, cwd=folder)
@@ -94,7 +95,8 @@ class Server:
             self.process.wait()
         if self.process.stdout:
             self.process.stdout.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in self.folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Lines:
@@ -165,7 +167,8 @@ class Rig:
         if register:
             arguments += ["--register", register]
         server, lines = self._sluice([*arguments, *options])
-        server.rtmp = self._phase(server, lines, "ready")["rtmp"]
+        ready = self._phase(server, lines, "ready")
+        server.rtmp, server.http = ready["rtmp"], ready["http"]
         return server
 
     def sluice_proxy(self, origin_options=(), options=()):
@@ -175,14 +178,15 @@ class Rig:
         proxy, lines = self._sluice(["proxy", *zero, "--shards", "1", "--wait-origins", "1", *options])
         system_api = self._phase(proxy, lines, "api")["system_api"]
         origin = self.sluice_origin(f"http://{system_api}/api/v1/srs/register", origin_options)
-        proxy.rtmp = self._phase(proxy, lines, "ready")["rtmp"]
+        ready = self._phase(proxy, lines, "ready")
+        proxy.rtmp, proxy.http = ready["rtmp"], ready["http"]
         return proxy, origin
 
     def haproxy(self, origin, splice=False):
         program = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
         if not program:
             raise Unavailable("no haproxy")
-        port = free_port()
+        rtmp, http = free_port(), free_port()
         folder = tempfile.mkdtemp(prefix="sluice-bench-")
         config = os.path.join(folder, "haproxy.cfg")
         with open(config, "w") as f:
@@ -196,47 +200,84 @@ defaults
     timeout server 1h
     {"option splice-auto" if splice else ""}
 listen rtmp
-    bind 127.0.0.1:{port} backlog 4096
+    bind 127.0.0.1:{rtmp} backlog 4096
     server origin {origin.rtmp}
+listen http
+    bind 127.0.0.1:{http} backlog 4096
+    server origin {origin.http}
 """)
-        server = Server([program, "-db", "-f", config], folder, rtmp=f"127.0.0.1:{port}")
+        server = Server([program, "-db", "-f", config], folder, rtmp=f"127.0.0.1:{rtmp}", http=f"127.0.0.1:{http}")
         self.servers.append(server)
-        wait_listening(port, server)
+        wait_listening(http, server)
         return server
 
-    def copy_relay(self, origin):
+    def copy_relay(self, origin, protocol="rtmp"):
+        """It copies to one address only: `protocol` says to which of the origin's."""
         program = os.path.join(self.build, "bench", "copy_relay")
-        server = self._start([program, origin.rtmp])
-        server.rtmp = f"127.0.0.1:{Lines(server.process.stdout.fileno()).next(5)['port']}"
+        server = self._start([program, getattr(origin, protocol)])
+        setattr(server, protocol, f"127.0.0.1:{Lines(server.process.stdout.fileno()).next(5)['port']}")
         return server
 
-    def nginx(self):
+    def _nginx(self, head, body, **where):
+        """One worker. `head`: directives before all others; `body`: the rtmp or http block."""
         program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
-        if not program or not os.path.exists(NGINX_RTMP_MODULE):
-            raise Unavailable("no nginx with libnginx-mod-rtmp")
-        port = free_port()
+        if not program:
+            raise Unavailable("no nginx")
         folder = tempfile.mkdtemp(prefix="sluice-bench-")
         config = os.path.join(folder, "nginx.conf")
         with open(config, "w") as f:
-            f.write(f"""load_module {NGINX_RTMP_MODULE};
+            f.write(f"""{head}
 daemon off;
 worker_processes 1;
 worker_rlimit_nofile 20000;
 pid {folder}/pid;
 error_log stderr warn;
 events {{ worker_connections 9000; }}
-rtmp {{
+{body}
+""")
+        server = Server([program, "-p", folder, "-e", "stderr", "-c", config], folder, **where)
+        self.servers.append(server)
+        wait_listening(int(next(iter(where.values())).rpartition(":")[2]), server)
+        return server
+
+    def nginx(self):
+        if not os.path.exists(NGINX_RTMP_MODULE):
+            raise Unavailable("no nginx with libnginx-mod-rtmp")
+        port = free_port()
+        return self._nginx(f"load_module {NGINX_RTMP_MODULE};", f"""rtmp {{
     access_log off;
     server {{
         listen 127.0.0.1:{port};
         chunk_size 4096;
         application live {{ live on; }}
     }}
-}}
-""")
-        server = Server([program, "-p", folder, "-e", "stderr", "-c", config], folder, rtmp=f"127.0.0.1:{port}")
-        self.servers.append(server)
-        wait_listening(port, server)
+}}""", rtmp=f"127.0.0.1:{port}")
+
+    def nginx_cache(self, origin, sendfile=True):
+        """A cache in front of the origin's HTTP port, set up as one would for HLS. What the origin calls immutable is
+        kept; playlists (no-cache) are asked for each time."""
+        port = free_port()
+        # The worker may run as another user than the one who made the folder.
+        cache = tempfile.mkdtemp(prefix="sluice-bench-cache-")
+        os.chmod(cache, 0o777)
+        server = self._nginx("", f"""http {{
+    access_log off;
+    sendfile {"on" if sendfile else "off"};
+    tcp_nopush on;
+    keepalive_requests 100000000;
+    open_file_cache max=1000;
+    proxy_cache_path {cache} levels=1:2 keys_zone=hls:10m max_size=1g inactive=10m use_temp_path=off;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            proxy_pass http://{origin.http};
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_cache hls;
+        }}
+    }}
+}}""", http=f"127.0.0.1:{port}")
+        server.folders.append(cache)
         return server
 
 

@@ -1,31 +1,14 @@
-#include <algorithm>
-#include <optional>
-
 #include "load/modes.hpp"
-#include "load/population.hpp"
+#include "load/rtmp_member.hpp"
 #include "load/stream_shape.hpp"
+#include "load/viewing.hpp"
 
 namespace sluice::bench {
 namespace {
 
-/// The longest time without a message, also the one that is not over yet.
-class longest_pause {
+class player final : public rtmp_member {
  public:
-  void came(int64_t now) {
-    if (last_ != 0) longest_ = std::max(longest_, now - last_);
-    last_ = now;
-  }
-  int64_t now(int64_t at) const { return last_ == 0 ? 0 : at - last_; }
-  int64_t longest(int64_t at) const { return std::max(longest_, now(at)); }
-  void reset(int64_t now) { last_ = now, longest_ = 0; }
-
- private:
-  int64_t last_ = 0, longest_ = 0;
-};
-
-class player final : public member {
- public:
-  player(event_loop& loop, population& all, int index) : member(loop, role::play, all, index) {}
+  player(event_loop& loop, population& all, int index) : rtmp_member(loop, role::play, all, index) {}
 
  private:
   void on_started() override {
@@ -35,36 +18,12 @@ class player final : public member {
   void on_bytes(size_t count) override { all_.total_bytes += count; }
 
   void on_message(const scanned_message& m) override {
-    ++all_.total_messages;
-    if (!up() && is_coded_picture(m.type, m.head)) {
-      all_.first_frame.add(now_ns() - opened_at());
-      return come_up();
-    }
-    if (!up()) return;
-    const auto stamp = read_stamp(m.type, m.head);
-    if (!stamp) return;
-    const int64_t now = now_ns();
-    all_.latency.add(now - stamp->sent_ns);
-    audit(stamp->number);
-    pause_.came(now);
+    if (viewing_.take(all_, m, opened_at(), up())) come_up();
   }
-
-  /// Numbers go up by one; a player begins anywhere.
-  void audit(uint32_t number) {
-    if (next_ && number > *next_) all_.messages_lost += number - *next_;
-    if (next_ && number < *next_) {
-      ++all_.messages_again;
-    } else {
-      next_ = number + 1;
-    }
-  }
-
   void on_mark(int64_t now) override {
-    if (!up()) return;
-    all_.pauses.add(pause_.longest(now));
-    all_.quiet = std::max(all_.quiet, pause_.now(now));
+    if (up()) viewing_.report(all_, now);
   }
-  void on_reset(int64_t now) override { pause_.reset(now); }
+  void on_reset(int64_t now) override { viewing_.reset(now); }
 
   void come_up() {
     set_up();
@@ -72,8 +31,7 @@ class player final : public member {
     if (all_.options().drain) drain();
   }
 
-  std::optional<uint32_t> next_;  // the number that is to come
-  longest_pause pause_;
+  viewing viewing_;
 };
 
 /// Opens, waits for the first coded picture, closes, and opens again from the loop.

@@ -1,5 +1,5 @@
 #include "load/modes.hpp"
-#include "load/population.hpp"
+#include "load/rtmp_member.hpp"
 #include "load/stream_shape.hpp"
 
 namespace sluice::bench {
@@ -8,10 +8,10 @@ namespace {
 constexpr int64_t gop_ns = 2'000'000'000;
 constexpr int64_t sleepy_period_ns = 1'000'000'000;
 
-class publisher final : public member {
+class publisher final : public rtmp_member {
  public:
   publisher(event_loop& loop, population& all, stream_shape& shape, int index)
-      : member(loop, role::publish, all, index), shape_(shape) {}
+      : rtmp_member(loop, role::publish, all, index), shape_(shape) {}
 
  private:
   void on_started() override {
@@ -61,7 +61,7 @@ class publisher final : public member {
 
 int run_publish(const load_options& options) {
   event_loop loop;
-  stream_shape shape(options.light ? weight::light : weight::obs);
+  stream_shape shape(options.stream);
   population all(loop, options);
   for (int i = 0; i < options.connections; ++i) all.add(std::make_unique<publisher>(loop, all, shape, i));
   all.start();

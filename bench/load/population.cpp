@@ -12,7 +12,7 @@ void member::set_up() {
   all_.member_up();
 }
 
-void member::on_lost(const char* why) { all_.member_lost(up_, why); }
+void member::count_loss(const char* why) { all_.member_lost(up_, why); }
 
 population::population(event_loop& loop, const load_options& options) : loop_(loop), options_(options) {}
 
@@ -26,8 +26,7 @@ void population::start() {
 
 void population::open_more() {
   while (opened_ < members_.size() && opened_ - up_ - failed_ < static_cast<size_t>(options_.concurrency)) {
-    const size_t i = opened_++;
-    members_[i]->open(options_.url, options_.stream_of(static_cast<int>(i)), options_.receive_buffer);
+    members_[opened_++]->begin();
   }
 }
 

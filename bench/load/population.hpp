@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "load/event_loop.hpp"
 #include "load/options.hpp"
 #include "load/report.hpp"
 
@@ -12,10 +13,16 @@ namespace sluice::bench {
 
 class population;
 
-/// A client that is one of many.
-class member : public rtmp_client {
+/// A client that is one of many, whatever it speaks.
+class member {
  public:
-  member(event_loop& loop, role r, population& all, int index) : rtmp_client(loop, r), all_(all), index_(index) {}
+  member(population& all, int index) : all_(all), index_(index) {}
+  virtual ~member() = default;
+  member(const member&) = delete;
+  member& operator=(const member&) = delete;
+
+  /// It is this one's turn to connect.
+  virtual void begin() = 0;
   /// Whether it counts as up (what that means depends on the mode).
   bool up() const { return up_; }
   /// The counters are about to be printed: add to the population's samples.
@@ -24,8 +31,8 @@ class member : public rtmp_client {
   virtual void on_reset(int64_t now) {}
 
  protected:
-  void on_lost(const char* why) override;
   void set_up();
+  void count_loss(const char* why);
   population& all_;
   const int index_;
 

@@ -1,12 +1,9 @@
 #include "load/rtmp_client.hpp"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 
 #include "load/stream_shape.hpp"
@@ -26,56 +23,23 @@ bool contains(bytes where, std::string_view what) {
 
 }  // namespace
 
-std::optional<rtmp_url> rtmp_url::parse(std::string_view text) {
-  constexpr std::string_view scheme = "rtmp://";
-  if (!text.starts_with(scheme)) return {};
-  text.remove_prefix(scheme.size());
-  const size_t slash = text.find('/');
-  const size_t last = text.rfind('/');
-  if (slash == std::string_view::npos || slash == last) return {};
-  rtmp_url url;
-  url.authority = text.substr(0, slash);
-  url.app = text.substr(slash + 1, last - slash - 1);
-  url.name = text.substr(last + 1);
-  const size_t colon = url.authority.rfind(':');
-  if (colon == std::string::npos) return {};
-  uint16_t port = 0;
-  const char* end = url.authority.data() + url.authority.size();
-  if (std::from_chars(url.authority.data() + colon + 1, end, port).ec != std::errc()) return {};
-  auto& v4 = reinterpret_cast<sockaddr_in&>(url.address);
-  v4.sin_family = AF_INET;
-  v4.sin_port = htons(port);
-  url.address_size = sizeof v4;
-  if (inet_pton(AF_INET, url.authority.substr(0, colon).c_str(), &v4.sin_addr) != 1) return {};
-  return url;
-}
-
-std::string rtmp_url::name_of(int stream) const {
-  const size_t at = name.find("%d");
-  if (at == std::string::npos) return name;
-  return name.substr(0, at) + std::to_string(stream) + name.substr(at + 2);
-}
-
-void rtmp_client::open(const rtmp_url& url, int stream, int receive_buffer) {
+void rtmp_client::open(const server_url& url, int stream, int receive_buffer) {
   shut();
   authority_ = url.authority;
-  app_ = url.app;
-  name_ = url.name_of(stream);
+  const std::string path = url.path_of(stream);
+  const size_t slash = path.rfind('/');
+  app_ = path.substr(0, slash);
+  name_ = path.substr(slash + 1);
   scanner_ = {};
   received_ = acknowledged_ = 0;
   ack_window_ = 2'500'000;
   draining_ = stalled_ = false;
   opened_at_ = now_ns();
-  fd_ = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd_ < 0) return lost("socket");
-  const int on = 1;
-  setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (receive_buffer > 0) setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+  fd_ = url.dial(receive_buffer);
+  if (fd_ < 0) return lost(std::strerror(errno));
   phase_ = phase::connecting;
   events_ = EPOLLOUT;
   loop_.watch(fd_, events_, this);
-  if (connect(fd_, reinterpret_cast<const sockaddr*>(&url.address), url.address_size) != 0 && errno != EINPROGRESS)
-    lost("connect");
 }
 
 void rtmp_client::shut() {

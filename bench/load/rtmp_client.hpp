@@ -1,27 +1,15 @@
 #pragma once
 
-#include <sys/socket.h>
-
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "load/chunk_scanner.hpp"
 #include "load/event_loop.hpp"
+#include "load/server_url.hpp"
 
 namespace sluice::bench {
-
-/// `rtmp://1.2.3.4:1935/app/name`, where name may hold one %d.
-struct rtmp_url {
-  sockaddr_storage address{};
-  socklen_t address_size = 0;
-  std::string authority, app, name;
-
-  static std::optional<rtmp_url> parse(std::string_view text);
-  std::string name_of(int stream) const;
-};
 
 /// One client connection as encoders and players make it: non-blocking, TCP_NODELAY, simple handshake, one step after
 /// another.
@@ -35,8 +23,8 @@ class rtmp_client : public handler {
   rtmp_client(const rtmp_client&) = delete;
   rtmp_client& operator=(const rtmp_client&) = delete;
 
-  /// Begins (again, if it was closed). `receive_buffer`: SO_RCVBUF in bytes, 0 for the system's.
-  void open(const rtmp_url& url, int stream, int receive_buffer);
+  /// Begins (again, if it was closed). The URL's path is the app and, after the last slash, the stream's name.
+  void open(const server_url& url, int stream, int receive_buffer);
   void shut();
   bool is_open() const { return phase_ != phase::closed; }
   bool running() const { return phase_ == phase::running; }

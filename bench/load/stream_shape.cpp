@@ -15,6 +15,19 @@ struct gop {
 };
 constexpr gop obs_gop{50, 48'000, 350'400, 3'000, 9'000, true};  // 2 s of 1.5 Mb/s, less the audio
 constexpr gop light_gop{5, 2'000, 3'200, 290, 310, false};
+constexpr gop quiet_gop{20, 5'000, 15'000, 450, 600, false};
+
+const gop& gop_of(weight w) {
+  switch (w) {
+    case weight::light:
+      return light_gop;
+    case weight::quiet:
+      return quiet_gop;
+    case weight::obs:
+      break;
+  }
+  return obs_gop;
+}
 constexpr int64_t gop_ns = 2'000'000'000;
 constexpr size_t header_bytes = 8;     // basic header and message header of type 1
 constexpr size_t video_stamp_at = 10;  // FLV tag byte, packet type, composition time; NALU length, NALU header
@@ -61,7 +74,7 @@ stream_shape::frame stream_shape::make_frame(uint8_t type, bytes body) {
 }
 
 stream_shape::stream_shape(weight w) {
-  const gop& shape = w == weight::obs ? obs_gop : light_gop;
+  const gop& shape = gop_of(w);
   frame_ns_ = gop_ns / static_cast<int64_t>(shape.frames);
   std::mt19937 random(20240229);
   const auto size_between = [&](uint32_t low, uint32_t high) { return low + random() % (high - low); };

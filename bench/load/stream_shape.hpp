@@ -21,6 +21,9 @@ enum class weight : uint8_t {
   obs,
   /// For crowds: 2.5 pictures a second in GOPs of 2 s (keyframes 2 KB, the others 300 B), no sound.
   light,
+  /// 60 kb/s: 10 pictures a second in GOPs of 2 s (keyframes 5 KB, the others 500 B), no sound. Publishers whose number
+  /// has no divisor in common with the GOP's 20 pictures never send at the same time.
+  quiet,
 };
 
 /// A synthetic stream; valid FLV bodies with a random payload. All messages are kept in the form in which they go to
