@@ -1,6 +1,7 @@
 #include "media/splicer.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace sluice::media {
@@ -14,18 +15,31 @@ constexpr size_t held_bytes_max = 8u << 20;
 constexpr size_t hashed_part = 128;
 constexpr size_t message_overhead = 128;  // what one that is held costs beside its body
 
-uint32_t mix(uint32_t h, uint8_t byte) { return (h ^ byte) * 16777619u; }  // FNV-1a
+// Eight bytes a step: every message of every viewer who has a pull of his own comes by here.
+uint64_t mix(uint64_t h, uint64_t word) {
+  h = (h ^ word) * 0x9E3779B97F4A7C15u;
+  return h ^ h >> 32;
+}
+
+uint64_t mix(uint64_t h, base::bytes_view bytes) {
+  uint64_t word = 0;
+  for (; bytes.size() >= sizeof word; bytes = bytes.subspan(sizeof word)) {
+    std::memcpy(&word, bytes.data(), sizeof word);
+    h = mix(h, word);
+  }
+  word = 0;
+  if (!bytes.empty()) std::memcpy(&word, bytes.data(), bytes.size());
+  return mix(h, word);
+}
 
 }  // namespace
 
 uint32_t splicer::hash_of(const rtmp::message& msg) {
   const auto body = msg.payload.view();
-  uint32_t h = mix(2166136261u, msg.type);
-  for (size_t n = body.size(); n > 0; n >>= 8) h = mix(h, static_cast<uint8_t>(n));
-  for (const uint8_t b : body.first(std::min(body.size(), hashed_part))) h = mix(h, b);
-  if (body.size() > 2 * hashed_part)
-    for (const uint8_t b : body.last(hashed_part)) h = mix(h, b);
-  return h;
+  uint64_t h = mix(msg.type, body.size());
+  h = mix(h, body.first(std::min(body.size(), hashed_part)));
+  if (body.size() > 2 * hashed_part) h = mix(h, body.last(hashed_part));
+  return static_cast<uint32_t>(h);
 }
 
 void splicer::remember(uint32_t hash, uint32_t timestamp) {
