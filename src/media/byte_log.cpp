@@ -36,6 +36,8 @@ void byte_log::on_frames() {
 }
 
 void byte_log::take(const frame& f, uint64_t number) {
+  // Not before there is something to put in: each of thousands of private logs would hold an empty block all the time.
+  if (open_.capacity() == 0) open_.reserve(likely_bytes_);
   const auto due = reader_.take_headers();
   const join_point* join = hub_.join_at_or_after(number);
   if (join && join->number == number) {
@@ -60,7 +62,7 @@ void byte_log::close_block() {
   const bool join = next_.join;
   bytes_ += size;
   next_.bytes = share(std::exchange(open_, {}));
-  open_.reserve(std::min(size, block_bytes_max));  // the next is probably as large
+  likely_bytes_ = std::min(size, block_bytes_max);
   blocks_.push_back(std::exchange(next_, {}));
   if (!join) return;
   newest_join_ = end() - 1;
@@ -72,13 +74,25 @@ void byte_log::close_block() {
 void byte_log::trim() {
   if (blocks_.empty()) return;
   const auto newest = blocks_.back().arrival;
-  uint64_t slowest = newest_join_ == none ? end() : newest_join_;
-  for (const byte_reader* r : readers_)
-    if (r->cursor_ != none) slowest = std::min(slowest, r->cursor_);
-  while (blocks_.size() > 1) {
-    const bool wanted = first_ >= std::min(slowest, newest_join_);
+  uint64_t slowest = end();
+  // Where the hub keeps nothing for newcomers nothing is kept here but what those who are here have yet to take.
+  const bool for_newcomers = hub_.limits().gop_cache;
+  bool awaited = for_newcomers || readers_.empty();
+  for (const byte_reader* r : readers_) {
+    if (r->cursor_ == none) {
+      awaited = true;
+    } else {
+      slowest = std::min(slowest, r->cursor_);
+    }
+  }
+  if (awaited) slowest = std::min(slowest, newest_join_);
+  while (blocks_.size() > (for_newcomers ? 1 : 0)) {
+    const bool wanted = first_ >= slowest;
+    const bool last = blocks_.size() == 1;
     const bool late = newest - blocks_.front().arrival > limits_.lag_max;
-    if (wanted && bytes_ <= limits_.bytes_max && !(late && first_ < newest_join_)) return;
+    // A join that has been given up here, having been taken, is no reason to skip what comes after it.
+    const bool behind_join = first_ < newest_join_ && (newest_join_ != none || for_newcomers);
+    if (wanted && (last || (bytes_ <= limits_.bytes_max && !(late && behind_join)))) return;
     bytes_ -= blocks_.front().bytes->size();
     if (first_ == newest_join_) newest_join_ = none;
     blocks_.pop_front();
@@ -93,6 +107,8 @@ bool byte_log::flush(size_t readers_max) {
     readers_[flush_at_++]->owner_.on_bytes();
   }
   flush_at_ = 0;
+  // Now, not when more comes: the next log's block then goes where this one's is still in the cache.
+  if (!hub_.limits().gop_cache) trim();
   return true;
 }
 

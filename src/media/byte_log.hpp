@@ -42,8 +42,8 @@ struct byte_block {
 class byte_reader;
 
 /// A stream in one format, serialised once for all who watch it in that: a log of blocks in the manner of the hub that
-/// it reads. It reaches back to the newest join, and as far as the slowest reader within the limits. One thread;
-/// destroyed before the hub, after its readers.
+/// it reads. It reaches back as far as the slowest reader within the limits, and, if the hub keeps a GOP, to the newest
+/// join. One thread; destroyed before the hub, after its readers.
 class byte_log final : public reader_owner {
  public:
   byte_log(hub& source, std::unique_ptr<stream_muxer> muxer, const byte_log_limits& limits, byte_log_driver& driver);
@@ -79,6 +79,7 @@ class byte_log final : public reader_owner {
   uint64_t newest_join_ = none;
   bool told_ = false;          // headers have been written once
   std::vector<uint8_t> open_;  // the block under way
+  size_t likely_bytes_ = 0;    // of it: as long as the last
   byte_block next_;            // what else is known of it
   std::vector<byte_reader*> readers_;
   size_t flush_at_ = 0;

@@ -224,6 +224,64 @@ TEST_F(byte_log_test, is_bounded_by_bytes) {
   EXPECT_NE(t.got.find("v119"), std::string::npos) << "who keeps up misses nothing";
 }
 
+TEST_F(byte_log_test, keeps_only_what_is_not_taken_of_a_hub_without_gop_cache) {
+  limits.gop_cache = false;
+  taker quick(log()), slow(log());
+  publish(headers + gop(0, 5));
+  EXPECT_EQ(quick.taken(), slow.taken());
+  EXPECT_EQ(log().bytes(), 0u);
+  slow.takes = false;
+  publish({inter(200)});
+  publish({sound(205)});
+  EXPECT_EQ(slow.reader->pending_blocks(), 2u);
+  EXPECT_EQ(quick.taken(), "v200;a205;");
+  taker late(log());
+  late.take();
+  EXPECT_EQ(late.taken(), "") << "there is no keyframe to begin at";
+  publish({inter(240), key(280)});
+  EXPECT_EQ(late.taken(), "F;H3@280;v280;");
+  slow.take();
+  EXPECT_EQ(slow.taken(), "v200;a205;v240;v280;") << "nothing is missed";
+  publish({inter(320)});
+  slow.take();
+  EXPECT_EQ(log().bytes(), std::string_view("v320;").size()) << "until the next flush";
+  publish({inter(360)});
+  slow.take();
+  EXPECT_EQ(slow.taken(), "v320;v360;");
+}
+
+TEST_F(byte_log_test, a_keyframe_that_was_not_shown_waits_for_who_has_just_come) {
+  limits.gop_cache = false;
+  taker quick(log());
+  publish(headers + gop(0, 2));
+  send({key(80)});
+  taker late(log());
+  publish({inter(120)});
+  EXPECT_EQ(late.taken(), "F;H3@80;v80;v120;");
+  EXPECT_EQ(quick.taken(), "F;H3@0;v0;v40;v80;v120;");
+}
+
+TEST_F(byte_log_test, who_is_slow_without_gop_cache_is_moved_on_only_to_a_keyframe) {
+  limits.gop_cache = false;
+  limits_.lag_max = seconds(1);
+  taker t(log());
+  publish(headers + all{key(0)});
+  t.takes = false;
+  for (uint32_t n = 1; n <= 10; ++n) {
+    now += milliseconds(500);
+    publish({inter(n * 500)});
+  }
+  t.take();
+  EXPECT_EQ(t.reader->drops(), 0u) << "there is no keyframe to go on at";
+  EXPECT_TRUE(t.taken().ends_with("v4500;v5000;"));
+  publish({inter(5040)});
+  now += seconds(2);
+  publish({key(7000)});
+  t.take();
+  EXPECT_EQ(t.reader->drops(), 1u);
+  EXPECT_EQ(t.taken(), "H3@7000;v7000;");
+}
+
 TEST_F(byte_log_test, what_is_read_by_all_goes_up_to_the_newest_keyframe) {
   taker a(log()), b(log());
   publish(headers + gop(0, 10));
