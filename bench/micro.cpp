@@ -10,9 +10,12 @@
 #include "base/bytes.hpp"
 #include "cluster/core/placement.hpp"
 #include "load/stream_shape.hpp"
+#include "media/bridge/flv.hpp"
 #include "media/bridge/ts.hpp"
+#include "media/byte_log.hpp"
 #include "media/hub.hpp"
 #include "media/reader.hpp"
+#include "media/splicer.hpp"
 #include "proto/amf0/value.hpp"
 #include "proto/flv/file.hpp"
 #include "proto/flv/tag.hpp"
@@ -296,6 +299,73 @@ void ingest_path(benchmark::State& state) {
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * state.range(0));
 }
 BENCHMARK(ingest_path)->Arg(1)->Arg(200);
+
+/// A viewer of HTTP-FLV with a pull of his own, from the bytes of the origin to those that would be written to him.
+class private_play final : media::hub_driver, media::byte_log_driver, media::byte_reader_owner {
+ public:
+  explicit private_play(const media::hub_limits& limits)
+      : hub_(limits, *this),
+        log_(hub_, std::make_unique<media::flv_muxer>(), log_limits_, *this),
+        reader_(log_, *this) {
+    hub_.begin_source({});
+  }
+  void receive(base::bytes_view bytes, uint32_t ahead_ms) {
+    source_.feed(bytes);
+    for (auto tag = source_.next(); tag && *tag; tag = source_.next()) {
+      const uint32_t timestamp = (*tag)->timestamp + ahead_ms;
+      splicer_.take(hub_, {timestamp, (*tag)->type, 0, 0, base::slice::copy_of((*tag)->body, rtmp::message_headroom)},
+                    base::time_point(std::chrono::milliseconds(timestamp)));
+    }
+    hub_.flush();
+    log_.flush(SIZE_MAX);
+  }
+  size_t taken() const { return taken_; }
+
+ private:
+  void on_frames_pending(media::hub&) override {}
+  void on_bytes_pending(media::byte_log&) override {}
+  void on_bytes() override {
+    std::array<iovec, 64> parts;
+    for (size_t bytes = 0; reader_.gather(parts, &bytes) > 0; taken_ += bytes) reader_.consume(bytes);
+  }
+  const media::byte_log_limits log_limits_;
+  flv::reader source_;
+  media::splicer splicer_;
+  media::hub hub_;
+  media::byte_log log_;
+  media::byte_reader reader_;
+  size_t taken_ = 0;
+};
+
+/// N such viewers in turn, each with a burst of 24 messages (350 ms). Item: a message of one viewer.
+void flv_per_viewer(benchmark::State& state) {
+  media::hub_limits limits;
+  limits.gop_cache = false;
+  const auto header = flv::file_header(true, true);
+  std::vector<uint8_t> file(header.begin(), header.end());
+  std::vector<size_t> ends;
+  size_t count = 0;
+  for (const rtmp::message& m : messages()) {
+    flv::write_tag(file, m.type, m.timestamp, m.payload.view());
+    if (++count % 24 == 0) ends.push_back(file.size());
+  }
+  std::vector<std::unique_ptr<private_play>> all;
+  for (int64_t i = 0; i < state.range(0); ++i) all.push_back(std::make_unique<private_play>(limits));
+  size_t burst = 0, begin = 0;
+  uint32_t ahead_ms = 0;
+  for (auto _ : state) {
+    const auto bytes = base::bytes_view(file).subspan(begin, ends[burst] - begin);
+    for (auto& p : all) p->receive(bytes, ahead_ms);
+    begin = ends[burst];
+    if (++burst < ends.size()) continue;
+    burst = 0;
+    begin = header.size();
+    ahead_ms += 10'000;
+  }
+  if (all.front()->taken() == 0) state.SkipWithError("nothing came through");
+  state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * state.range(0) * 24);
+}
+BENCHMARK(flv_per_viewer)->Arg(1)->Arg(300);
 
 /// 10,000 streams onto 100 origins, each pick counted at once.
 void placement_pick(benchmark::State& state) {
