@@ -12,45 +12,62 @@ namespace asio = boost::asio;
 using http_inside::server_state;
 using http_inside::session;
 
+/// After stop_listening(), for another request on a connection that has had an answer. A client who sends it in the
+/// very moment of a close is reset; most have long gone by then.
+constexpr auto last_call_time = std::chrono::seconds(1);
+
 class beast_server final : public http_server {
  public:
   beast_server(loop& l, const limits& lim, base::log_sink& log, handler handle)
-      : state_(std::make_shared<server_state>(l, lim, log, std::move(handle))) {}
+      : state_(std::make_shared<server_state>(l, lim, log, std::move(handle))),
+        last_call_(l, [this] { abort_idle(); }) {}
   ~beast_server() override { close(); }
 
-  base::result<void> listen(const base::endpoint& at) {
+  base::result<void> listen(tcp_listeners from) {
     state_->on.context();  // made now: if that fails, it is at the start
-    const listen_options options{.share_port = state_->limits.share_port};
-    auto acceptor = tcp_acceptor::open(
-        state_->on, at, options,
-        [this](tcp_stream connection, const base::endpoint& peer) { accept(std::move(connection), peer); });
-    if (!acceptor) return tl::unexpected(acceptor.error());
-    acceptor_ = std::move(*acceptor);
-    local_ = acceptor_->local();
-    acceptor_->on_resource_error = [state = state_](int error) {
-      state->log.warn("http_accept_failed", {{"reason", "resources"}, {"errno", error}});
-    };
+    for (auto& socket : from) {
+      auto acceptor = tcp_acceptor::open(
+          state_->on, std::move(socket),
+          [this](tcp_stream connection, const base::endpoint& peer) { accept(std::move(connection), peer); });
+      if (!acceptor) return tl::unexpected(acceptor.error());
+      (*acceptor)->on_resource_error = [state = state_](int error) {
+        state->log.warn("http_accept_failed", {{"reason", "resources"}, {"errno", error}});
+      };
+      acceptors_.push_back(std::move(*acceptor));
+    }
+    local_ = acceptors_.front()->local();
     return {};
+  }
+
+  std::vector<int> listening() const override {
+    std::vector<int> fds;
+    for (const auto& a : acceptors_) fds.push_back(a->fd());
+    return fds;
   }
 
   base::endpoint local() const override { return local_; }
   size_t connections() const override { return state_->sessions.size(); }
 
   void stop_listening() override {
-    acceptor_.reset();
+    acceptors_.clear();
     state_->stopping = true;
-    // Those that wait for a request have waited for the last time.
-    for (session* s : state_->sessions)
-      if (s->idle_since()) s->abort();
+    last_call_.arm_after(last_call_time);
   }
 
   void close() override {
     if (std::exchange(state_->closed, true)) return;
-    acceptor_.reset();
+    last_call_.cancel();
+    acceptors_.clear();
     for (session* s : state_->sessions) s->abort();
   }
 
  private:
+  /// Those that have had an answer and wait for another request have waited for the last time.
+  void abort_idle() {
+    for (session* s : state_->sessions)
+      if (s->idle_since() && s->was_answered()) s->abort();
+  }
+
   void accept(tcp_stream connection, const base::endpoint& peer) {
     if (!make_room(peer)) return refuse(std::move(connection), peer, "too_many_connections");
     descriptor_budget* descriptors = state_->limits.descriptors;
@@ -107,16 +124,24 @@ class beast_server final : public http_server {
   }
 
   const std::shared_ptr<server_state> state_;
-  std::unique_ptr<tcp_acceptor> acceptor_;
+  std::vector<std::unique_ptr<tcp_acceptor>> acceptors_;
   base::endpoint local_;
+  timer last_call_;
 };
 
 }  // namespace
 
 base::result<std::unique_ptr<http_server>> http_server::open(loop& l, const base::endpoint& at, const limits& lim,
                                                              base::log_sink& log, handler handle) {
+  auto from = listen_on(at, {.share_port = lim.share_port});
+  if (!from) return tl::unexpected(from.error());
+  return open(l, std::move(*from), lim, log, std::move(handle));
+}
+
+base::result<std::unique_ptr<http_server>> http_server::open(loop& l, std::vector<tcp_listener>&& from,
+                                                             const limits& lim, base::log_sink& log, handler handle) {
   auto server = std::make_unique<beast_server>(l, lim, log, std::move(handle));
-  if (auto listening = server->listen(at); !listening) return tl::unexpected(listening.error());
+  if (auto listening = server->listen(std::move(from)); !listening) return tl::unexpected(listening.error());
   return server;
 }
 

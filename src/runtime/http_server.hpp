@@ -16,6 +16,7 @@ namespace sluice::runtime {
 
 class descriptor_budget;
 class loop;
+class tcp_listener;
 class tcp_stream;
 
 /// Tells whoever is still busy with a request that its client has hung up. Loop thread.
@@ -82,11 +83,17 @@ class http_server {
 
   static base::result<std::unique_ptr<http_server>> open(loop& l, const base::endpoint& at, const limits& lim,
                                                          base::log_sink& log, handler handle);
+  /// The same on sockets that listen already, one at least; local() is the first's.
+  static base::result<std::unique_ptr<http_server>> open(loop& l, std::vector<tcp_listener>&& from, const limits& lim,
+                                                         base::log_sink& log, handler handle);
   virtual ~http_server() = default;
   virtual base::endpoint local() const = 0;
+  /// The sockets on which it listens, which stay its own: to be handed to another process.
+  virtual std::vector<int> listening() const = 0;
   /// Connections, but those handed over.
   virtual size_t connections() const = 0;
-  /// No new connections; those there are get their present answer with `Connection: close`.
+  /// No new connections. Those there are get one more answer, with `Connection: close`: the present one, that to a
+  /// first request within limits::header_timeout, or that to another one within a second.
   virtual void stop_listening() = 0;
   virtual void close() = 0;
 };

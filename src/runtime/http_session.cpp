@@ -87,6 +87,7 @@ asio::awaitable<void> session::run(std::shared_ptr<session>) {
     p.body_limit(server_->limits.body_bytes_max);
     if (!co_await read_request(p)) break;
     idle_since_.reset();
+    answered_once_ = true;
     auto& message = p.get();
     bool keep_alive = message.version() == 11 && message.keep_alive();
     auto request = convert(message);

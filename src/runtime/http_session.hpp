@@ -76,6 +76,8 @@ class session {
   const base::endpoint& peer() const { return peer_; }
   /// Since when no whole request has come, as a number that grows with time; nothing while one is handled or answered.
   std::optional<uint64_t> idle_since() const { return idle_since_; }
+  /// A request has been taken from it.
+  bool was_answered() const { return answered_once_; }
   /// Makes room for another connection.
   void replace() {
     log_refusal("replaced", "closed for another connection: no whole request had come");
@@ -110,6 +112,7 @@ class session {
   error_code error_;  // of the last operation
   std::optional<uint64_t> idle_since_;
   bool counted_ = false;
+  bool answered_once_ = false;
 };
 
 }  // namespace sluice::runtime::http_inside

@@ -14,6 +14,7 @@
 #include "base/endpoint.hpp"
 #include "base/result.hpp"
 #include "base/time.hpp"
+#include "runtime/descriptor.hpp"
 #include "runtime/loop.hpp"
 
 namespace sluice::runtime {
@@ -61,22 +62,49 @@ class tcp_stream {
   int fd_ = -1;
 };
 
-/// Listens on one endpoint. With `share_port` further acceptors (one per shard) may bind the same port by SO_REUSEPORT:
-/// call reserve_port() first, so that a second process is refused.
+/// With `share_port` further listeners (one per shard) may bind the same port by SO_REUSEPORT: call reserve_port()
+/// first, so that a second process is refused.
 struct listen_options {
   bool share_port = false;
   int backlog = 4096;
 };
 
+/// A TCP socket that listens: the kernel puts connections into its queue, from which a tcp_acceptor takes them. Owns
+/// the descriptor. The queue lives as long as any process has the socket.
+class tcp_listener {
+ public:
+  /// Binds and listens; port 0 takes one from the kernel. Error reasons: address_in_use, cannot_bind.
+  static base::result<tcp_listener> open(const base::endpoint& at, listen_options options);
+  /// One that another process has opened. Error reason: not_listening.
+  static base::result<tcp_listener> adopt(descriptor fd);
+  base::endpoint local() const { return local_; }
+  int release() { return fd_.release(); }
+
+ private:
+  explicit tcp_listener(descriptor fd);
+  descriptor fd_;
+  base::endpoint local_;
+};
+
+using tcp_listeners = std::vector<tcp_listener>;  ///< of one port; when somebody is to serve on them, one at least
+
+/// One socket, as tcp_listener::open().
+base::result<tcp_listeners> listen_on(const base::endpoint& at, listen_options options);
+
+/// Takes connections from a listening socket.
 class tcp_acceptor final : io_handler {
  public:
   using on_accept = std::function<void(tcp_stream stream, const base::endpoint& peer)>;
-  /// Binds and listens; port 0 takes one from the kernel. Error reasons: address_in_use, cannot_bind.
+  /// Error reason: cannot_bind.
+  static base::result<std::unique_ptr<tcp_acceptor>> open(loop& l, tcp_listener from, on_accept accept);
+  /// From one of its own. Errors as of tcp_listener::open().
   static base::result<std::unique_ptr<tcp_acceptor>> open(loop& l, const base::endpoint& at, listen_options options,
                                                           on_accept accept);
   ~tcp_acceptor();
   base::endpoint local() const { return local_; }
-  /// Stops accepting; connections that wait in the backlog are refused by the kernel.
+  /// The socket, which stays the acceptor's: to be handed to another process.
+  int fd() const { return fd_; }
+  /// Stops accepting. Connections that wait in the queue are refused by the kernel, unless another process has it too.
   void close();
   /// Called with errno when accept() fails for a reason of ours (EMFILE, ENFILE, ENOMEM, ENOBUFS); accepting pauses
   /// 100 ms.

@@ -35,21 +35,39 @@ rtmp_server::rtmp_server(runtime::loop& l, std::string_view role, const server_l
 rtmp_server::~rtmp_server() { close_all("shutdown"); }
 
 base::result<base::endpoint> rtmp_server::listen(const base::endpoint& at, runtime::listen_options options) {
+  auto from = runtime::listen_on(at, options);
+  if (!from) return tl::unexpected(from.error());
+  return listen(std::move(*from));
+}
+
+base::result<base::endpoint> rtmp_server::listen(runtime::tcp_listeners from) {
+  for (auto& socket : from)
+    if (const auto listening = listen_on(std::move(socket)); !listening) return tl::unexpected(listening.error());
+  return acceptors_.front()->local();
+}
+
+base::result<void> rtmp_server::listen_on(runtime::tcp_listener from) {
   auto acceptor = runtime::tcp_acceptor::open(
-      loop_, at, options,
+      loop_, std::move(from),
       [this](runtime::tcp_stream stream, const base::endpoint& peer) { on_accept(std::move(stream), peer); });
   if (!acceptor) return tl::unexpected(acceptor.error());
-  acceptor_ = std::move(*acceptor);
-  acceptor_->on_resource_error = [this](int error) {
+  (*acceptor)->on_resource_error = [this](int error) {
     refused("no_descriptors").add();
     if (loop_.now() - full_logged_ < full_log_interval) return;
     full_logged_ = loop_.now();
     log_.warn("accept_paused", {{"proto", "rtmp"}, {"reason", "no_descriptors"}, {"errno", error}});
   };
-  return acceptor_->local();
+  acceptors_.push_back(std::move(*acceptor));
+  return {};
 }
 
-void rtmp_server::stop_listening() { acceptor_.reset(); }
+std::vector<int> rtmp_server::listening() const {
+  std::vector<int> fds;
+  for (const auto& a : acceptors_) fds.push_back(a->fd());
+  return fds;
+}
+
+void rtmp_server::stop_listening() { acceptors_.clear(); }
 
 void rtmp_server::close_all(std::string_view reason) {
   while (!connections_.empty()) connections_.back()->close(reason);

@@ -37,6 +37,10 @@ class rtmp_server {
   ~rtmp_server();
 
   base::result<base::endpoint> listen(const base::endpoint& at, runtime::listen_options options);
+  /// The same on sockets that listen already, one at least.
+  base::result<base::endpoint> listen(runtime::tcp_listeners from);
+  /// The sockets on which it listens, which stay its own: to be handed to another process.
+  std::vector<int> listening() const;
   /// No new connections; those there are stay.
   void stop_listening();
   void close_all(std::string_view reason);
@@ -59,6 +63,7 @@ class rtmp_server {
 
  private:
   friend class connection;
+  base::result<void> listen_on(runtime::tcp_listener from);
   void on_accept(runtime::tcp_stream stream, const base::endpoint& peer);
   /// Counts; logs once a second.
   void refuse(const base::endpoint& peer, std::string_view reason);
@@ -77,7 +82,7 @@ class rtmp_server {
   base::metrics& metrics_;
   hub_flusher flusher_;
   handler_factory make_handler_;
-  std::unique_ptr<runtime::tcp_acceptor> acceptor_;
+  std::vector<std::unique_ptr<runtime::tcp_acceptor>> acceptors_;
   std::vector<std::unique_ptr<connection>> connections_, retired_;
   std::vector<connection*> read_again_;
   size_t controls_ = 0, over_limit_ = 0;  // of connections_

@@ -351,6 +351,72 @@ TEST_F(http_kept, what_says_close_is_not_kept) {
   EXPECT_EQ(pool.idle(), 0u);
 }
 
+TEST_F(http_kept, who_has_connected_when_the_server_stops_is_answered) {
+  open_counting();
+  std::optional<tcp_stream> client;
+  tcp_connector connector(loop_, server_->local(), 5s, [&](base::result<tcp_stream> s) { client = std::move(*s); });
+  for (int i = 0; i < 1000 && (!client || server_->connections() == 0); ++i) run_posted();
+  ASSERT_EQ(server_->connections(), 1u);
+  server_->stop_listening();
+  EXPECT_TRUE(server_->listening().empty());
+  run_posted();
+  ASSERT_TRUE(client);
+  client->write(base::as_bytes("GET /late HTTP/1.1\r\nHost: a\r\n\r\n"));
+  std::string got;
+  auto status = io_status::would_block;
+  for (int i = 0; i < 1000 && (status == io_status::ok || status == io_status::would_block); ++i) {
+    run_posted();
+    const auto r = client->read(loop_.read_buffer(), loop::read_buffer_size);
+    status = r.status;
+    if (status == io_status::ok) got.append(reinterpret_cast<const char*>(loop_.read_buffer()), r.bytes);
+  }
+  EXPECT_EQ(status, io_status::closed) << "and not reset";
+  EXPECT_TRUE(got.starts_with("HTTP/1.1 200 OK\r\n")) << got;
+  EXPECT_NE(got.find("Connection: close\r\n"), std::string::npos) << got;
+  EXPECT_TRUE(got.ends_with("/late"));
+}
+
+TEST_F(http_kept, who_was_answered_may_ask_once_more_and_then_has_to_go) {
+  open_counting();
+  descriptor_budget budget(2);
+  http_pool pool(loop_, {.descriptors = &budget});
+  ASSERT_TRUE(fetch_by(pool, {.url = url("/1")}));
+  server_->stop_listening();
+  const auto r = fetch_by(pool, {.url = url("/2")});
+  ASSERT_TRUE(r) << r.error().text;
+  EXPECT_EQ(connections_used(), 1u);
+  EXPECT_EQ(pool.idle(), 0u) << "the answer says close";
+  EXPECT_FALSE(fetch_by(pool, {.url = url("/3")})) << "nobody listens";
+  // Who does not ask is closed all the same.
+  open_counting();
+  ASSERT_TRUE(fetch_by(pool, {.url = url("/4")}));
+  server_->stop_listening();
+  timer look(loop_, [&] {
+    look.arm_after(5ms);
+    if (server_->connections() == 0) loop_.stop();
+  });
+  look.arm_after(5ms);
+  run();
+  EXPECT_EQ(server_->connections(), 0u);
+}
+
+TEST_F(http_kept, one_server_on_several_sockets) {
+  const auto reserved = reserve_port(any_port());
+  ASSERT_TRUE(reserved);
+  const descriptor reservation(reserved->second);
+  tcp_listeners from;
+  for (int i = 0; i < 3; ++i) from.push_back(*tcp_listener::open(reserved->first, {.share_port = true}));
+  auto opened =
+      http_server::open(loop_, std::move(from), limits_, log_,
+                        [](const http_request& r, http_server::respond respond) { respond({.body = r.path}); });
+  ASSERT_TRUE(opened);
+  server_ = std::move(*opened);
+  EXPECT_EQ(server_->local(), reserved->first);
+  EXPECT_EQ(server_->listening().size(), 3u);
+  // The kernel deals connections out to the three: each must be answered.
+  for (int i = 0; i < 30; ++i) ASSERT_TRUE(fetch({.url = url("/" + std::to_string(i))}));
+}
+
 TEST_F(http_kept, a_pool_may_go_while_an_exchange_is_under_way) {
   std::vector<http_server::respond> kept;
   open([&](const http_request&, http_server::respond respond) {
