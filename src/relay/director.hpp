@@ -67,6 +67,7 @@ class director {
   /// coordinator::drain().
   base::result<size_t> drain(const std::string& server_id, bool on);
   cluster::cluster_snapshot snapshot() const { return coordinator_.snapshot(); }
+  std::vector<cluster::origin_registration> registrations() const { return coordinator_.registrations(); }
   std::vector<cluster::history_event> explain(const cluster::stream_key& key) const {
     return coordinator_.explain(key);
   }

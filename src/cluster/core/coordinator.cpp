@@ -204,6 +204,13 @@ std::optional<coordinator_action> coordinator::poll_action() {
   return next;
 }
 
+std::vector<origin_registration> coordinator::registrations() const {
+  std::vector<origin_registration> out;
+  for (const auto& [id, o] : impl_->origins_.all())
+    if (o.is_living() && !o.fabricated) out.push_back(o.reg);
+  return out;
+}
+
 cluster_snapshot coordinator::snapshot() const {
   cluster_snapshot out;
   for (const auto& [id, o] : impl_->origins_.all()) {

@@ -365,6 +365,8 @@ class coordinator {
   base::time_point next_deadline() const;
   std::optional<coordinator_action> poll_action();
   cluster_snapshot snapshot() const;
+  /// Of the origins that live and have registered, as they did last.
+  std::vector<origin_registration> registrations() const;
 
  private:
   class impl;

@@ -52,6 +52,14 @@ base::result<std::optional<owner_record>> memory_store::write(const store_reques
   return at->second.record;
 }
 
+std::vector<std::pair<stream_key, owner_record>> memory_store::records() {
+  remove_expired(now_());
+  std::vector<std::pair<stream_key, owner_record>> out;
+  out.reserve(records_.size());
+  for (const auto& [key, held] : records_) out.emplace_back(key, held.record);
+  return out;
+}
+
 void memory_store::remove_expired(base::time_point now) {
   while (!expiries_.empty() && expiries_.begin()->first <= now) {
     records_.erase(records_.find(*expiries_.begin()->second));

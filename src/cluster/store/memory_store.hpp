@@ -3,6 +3,8 @@
 #include <functional>
 #include <map>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "cluster/core/ownership.hpp"
 
@@ -18,6 +20,8 @@ class memory_store final : public owner_store {
   void submit(store_request request, on_reply done) override;
   /// Records held, expired ones included until the next request.
   size_t size() const { return records_.size(); }
+  /// All that it holds.
+  std::vector<std::pair<stream_key, owner_record>> records();
 
  private:
   using expiry_map = std::multimap<base::time_point, const stream_key*>;
