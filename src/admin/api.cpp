@@ -63,6 +63,16 @@ router::route register_route(const version_info& info, cluster::address_policy p
   return {"POST", "/api/v1/srs/register", access::token_holders, std::move(handle)};
 }
 
+/// For load balancers, which take a server out of their list by its answer: unlike the versions, which say that it
+/// lives.
+router::route ready_route(unready_reason unready) {
+  auto handle = [unready = std::move(unready)](const http_request&, std::string_view, const router::respond& respond) {
+    const auto why = unready();
+    respond(why.empty() ? json_body(R"({"code":0,"ready":true})") : json_error(503, why));
+  };
+  return {"GET", "/api/v1/sluice/ready", access::everyone, std::move(handle)};
+}
+
 /// `1.2.3-rc1` as {1, 2, 3}; what is missing is 0.
 std::array<int, 3> version_numbers(std::string_view version) {
   std::array<int, 3> numbers{};
@@ -93,18 +103,18 @@ std::string origin_versions_body(const version_info& info) {
 }
 
 router make_system_api(const version_info& info, cluster::address_policy policy, std::string token, register_sink sink,
-                       metrics_source metrics, cluster_operations operations) {
-  router api(std::move(token));
-  api.add(versions_route(proxy_versions_body(info)));
+                       metrics_source metrics, unready_reason unready, cluster_operations operations) {
+  router api = make_proxy_api(info, std::move(token), std::move(unready));
   api.add(register_route(info, std::move(policy), std::move(sink)));
   api.add(metrics_route(std::move(metrics)));
   add_cluster_routes(api, std::move(operations));
   return api;
 }
 
-router make_proxy_api(version_info info, std::string token) {
+router make_proxy_api(const version_info& info, std::string token, unready_reason unready) {
   router api(std::move(token));
   api.add(versions_route(proxy_versions_body(info)));
+  api.add(ready_route(std::move(unready)));
   return api;
 }
 

@@ -34,12 +34,15 @@ using metrics_source = std::function<std::string(bool per_stream)>;
 using register_sink = std::function<void(cluster::origin_registration registration, const base::endpoint& peer,
                                          std::function<void(base::result<cluster::registration_reply>)> done)>;
 
-/// The proxy's system API (12025): versions, register (needs `token` if there is one), metrics, and what is for
-/// operators (cluster_api.hpp).
+/// Why this proxy should get no new clients (`starting`, `stopping`), or empty: it is ready for them.
+using unready_reason = std::function<std::string_view()>;
+
+/// The proxy's system API (12025): versions, readiness, register (needs `token` if there is one), metrics, and what
+/// is for operators (cluster_api.hpp).
 router make_system_api(const version_info& info, cluster::address_policy policy, std::string token, register_sink sink,
-                       metrics_source metrics, cluster_operations operations);
-/// The proxy's HTTP API (11985): versions; all that it will have beside needs `token`.
-router make_proxy_api(version_info info, std::string token);
+                       metrics_source metrics, unready_reason unready, cluster_operations operations);
+/// The proxy's HTTP API (11985): versions, readiness; all that it will have beside needs `token`.
+router make_proxy_api(const version_info& info, std::string token, unready_reason unready);
 /// What an HTTP port for players serves beside media: versions, and `pages`.
 router make_site(version_info info, router::pages pages);
 /// The files of a folder (or none: empty), and behind them the built-in pages: a file wins over a page of its name.

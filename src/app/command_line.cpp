@@ -152,6 +152,7 @@ setting_table run_proxy_settings(roles::proxy_config& c) {
       {"grace_quit_timeout", "5s"}, {"force_quit_timeout", "10s"}, {"origin_networks", "127.0.0.0/8,::1"},
   };
   for (const auto& [name, text] : differing) t.set_default(name, text);
+  t.remove("upgrade_socket");  // its proxy is started anew when it ends
   return t;
 }
 

@@ -23,6 +23,10 @@ void add_listening(setting_table& t, roles::proxy_config& c) {
   add("webrtc_server", "18000", "WebRTC media (UDP). Checked; it does not serve yet.", c.webrtc);
   add("srt_server", "20080", "SRT clients (UDP). Checked; it does not serve yet.", c.srt);
   add("system_api", "12025", "Registration of origins, metrics.", c.system_api);
+  t.settings.push_back({group, "upgrade_socket", "FILE", "",
+                        "A Unix socket by which the next proxy on this host, started with the same setting, takes all "
+                        "ports of this one without a moment in which nobody listens. Empty: none.",
+                        store::text(c.upgrade_socket)});
 }
 
 void add_limits_and_media(setting_table& t, roles::proxy_config& c) {

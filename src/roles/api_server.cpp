@@ -16,9 +16,11 @@ constexpr size_t connections_per_peer_max = 16;
 
 }  // namespace
 
-base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l, const base::endpoint& at,
+base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l,
+                                                             base::result<runtime::tcp_listeners> from,
                                                              admin::router routes, base::log_sink& log,
                                                              base::metrics& metrics) {
+  if (!from) return tl::unexpected(from.error());
   const auto count = [&metrics](std::string reason) {
     metrics
         .counter("sluice_refused_total", "Clients and requests refused, by reason.",
@@ -31,7 +33,7 @@ base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l, c
   limits.unbounded_peer = [](const base::ip_address& a) { return a.is_loopback(); };
   limits.on_refused = [count](std::string_view reason) { count(std::string(reason)); };
   return runtime::http_server::open(
-      l, at, limits, log,
+      l, std::move(*from), limits, log,
       [routes = std::move(routes), &log, count](const runtime::http_request& request,
                                                 runtime::http_server::respond respond) {
         routes(request, [&log, count, peer = request.peer, target = request.target,
@@ -48,8 +50,9 @@ base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l, c
 }
 
 base::result<std::unique_ptr<runtime::http_server>> open_media_http(
-    runtime::loop& l, const base::endpoint& at, bool share_port, runtime::descriptor_budget& descriptors,
+    runtime::loop& l, base::result<runtime::tcp_listeners> from, runtime::descriptor_budget& descriptors,
     servers::http_front& front, const cluster::vhost_rules& vhosts, base::log_sink& log, base::metrics& metrics) {
+  if (!from) return tl::unexpected(from.error());
   const auto count = [&metrics](std::string_view reason) {
     metrics
         .counter("sluice_refused_total", "Clients and requests refused, by reason.",
@@ -64,10 +67,9 @@ base::result<std::unique_ptr<runtime::http_server>> open_media_http(
   };
   runtime::http_server::limits limits;
   limits.connections_max = SIZE_MAX;  // the descriptors bound them
-  limits.share_port = share_port;
   limits.descriptors = &descriptors;
   limits.on_refused = count;
-  return runtime::http_server::open(l, at, limits, log, servers::make_http_front(front, vhosts));
+  return runtime::http_server::open(l, std::move(*from), limits, log, servers::make_http_front(front, vhosts));
 }
 
 void note_process(base::metrics& metrics) {

@@ -7,18 +7,21 @@
 #include "base/metrics.hpp"
 #include "runtime/descriptor_budget.hpp"
 #include "runtime/http_server.hpp"
+#include "runtime/tcp.hpp"
 #include "servers/http/front.hpp"
 
 namespace sluice::roles {
 
-/// Serves `routes` at `at`, for a few clients at a time; every request that is refused is logged and counted.
-base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l, const base::endpoint& at,
+/// Serves `routes` on `from` (an error there is returned), for a few clients at a time; every request that is refused
+/// is logged and counted.
+base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l,
+                                                             base::result<runtime::tcp_listeners> from,
                                                              admin::router routes, base::log_sink& log,
                                                              base::metrics& metrics);
 
 /// The HTTP port of players. A connection may stay as long as it asks for something now and then (HLS).
 base::result<std::unique_ptr<runtime::http_server>> open_media_http(
-    runtime::loop& l, const base::endpoint& at, bool share_port, runtime::descriptor_budget& descriptors,
+    runtime::loop& l, base::result<runtime::tcp_listeners> from, runtime::descriptor_budget& descriptors,
     servers::http_front& front, const cluster::vhost_rules& vhosts, base::log_sink& log, base::metrics& metrics);
 
 /// Figures of this process, for every role: version, descriptors, resident memory. Written at each scrape.

@@ -104,6 +104,7 @@ struct proxy_config : common_config {
   listen_address srt;         ///< UDP; checked, it does not serve yet
   listen_address system_api;  ///< registration of origins, metrics
 
+  std::string upgrade_socket;  ///< a path, or empty
   load_balancer balancer{};
   redis_config redis;
   base::duration origin_ttl{};

@@ -93,7 +93,7 @@ class origin {
     me_.http = {http_->local()};
     const admin::version_info version{SLUICE_VERSION, me_.pid, me_.server, me_.service};
     auto routes = admin::make_origin_api(version, [this](bool per_stream) { return metrics_text(per_stream); });
-    auto api = open_api(loop_, config_.api.at, std::move(routes), log_, metrics_);
+    auto api = open_api(loop_, runtime::listen_on(config_.api.at, {}), std::move(routes), log_, metrics_);
     if (!api) return cannot_listen(log_, config_.api.key, config_.api.at, api.error().reason, api.error().text);
     me_.api = {(*api)->local()};
 
@@ -163,7 +163,7 @@ class origin {
     };
     front_.other = admin::make_site({SLUICE_VERSION, std::to_string(::getpid()), config_.server_id, {}, {}},
                                     admin::make_pages({}));
-    return open_media_http(loop_, config_.http.at, false, budget_, front_, vhosts_, log_, metrics_);
+    return open_media_http(loop_, runtime::listen_on(config_.http.at, {}), budget_, front_, vhosts_, log_, metrics_);
   }
 
   servers::directory_limits make_stream_limits() const {

@@ -8,22 +8,20 @@
 
 #include "admin/api.hpp"
 #include "admin/static_files.hpp"
-#include "relay/hls_relay.hpp"
-#include "relay/http_access.hpp"
-#include "relay/http_pass.hpp"
-#include "relay/proxy_handler.hpp"
 #include "relay/shard_status.hpp"
 #include "roles/api_server.hpp"
+#include "roles/cluster_handover.hpp"
 #include "roles/exit_deadline.hpp"
+#include "roles/listeners.hpp"
 #include "roles/proxy_setup.hpp"
+#include "roles/proxy_shard.hpp"
 #include "roles/proxy_state.hpp"
 #include "roles/ready.hpp"
+#include "roles/upgrade.hpp"
 #include "runtime/descriptor_budget.hpp"
-#include "runtime/http_server.hpp"
 #include "runtime/process.hpp"
 #include "runtime/shard.hpp"
 #include "runtime/udp.hpp"
-#include "servers/rtmp/server.hpp"
 
 namespace sluice::roles {
 namespace {
@@ -33,48 +31,8 @@ constexpr size_t descriptors_reserved_max = 512;
 // Media ports open after this even if fewer origins have registered than were awaited.
 constexpr base::duration wait_origins_max = std::chrono::seconds(10);
 constexpr base::duration drain_check = std::chrono::milliseconds(100);
-
-/// All that one shard has. Made, used and destroyed on its thread.
-struct proxy_shard {
-  proxy_shard(unsigned index, runtime::loop& l, base::duration merge, const servers::server_limits& limits,
-              const servers::media_server_limits& players_limits, const relay::http_pass_config& passing,
-              const relay::hls_relay_config& hls_config, const relay::relay_config& relays, relay::director& control,
-              base::log_sink& log, base::metrics& cells, const std::vector<relay::feed_set*>& all,
-              const std::vector<relay::hls_relay*>& all_hls)
-      : server(l, "proxy", limits, merge, log, cells,
-               [this](servers::connection& c) { return relay::make_proxy_handler(c, context, feeds); }),
-        prompt(l, base::duration::zero()),
-        context{index,
-                l,
-                log,
-                cells,
-                relays,
-                control,
-                server.flusher(),
-                prompt,
-                relay::upstream_metrics(cells),
-                relay::retention_metrics(cells),
-                relay::failover_metrics(cells),
-                all},
-        feeds(context),
-        pass(context, passing),
-        access(context, feeds, pass),
-        players(l, "proxy", players_limits, access, log, cells),
-        hls(context, hls_config, all_hls) {}
-
-  size_t sessions() const { return server.sessions() + players.sessions() + pass.sessions(); }
-
-  servers::rtmp_server server;
-  servers::hub_flusher prompt;
-  relay::shard_context context;
-  relay::feed_set feeds;
-  relay::http_pass pass;
-  relay::http_access access;
-  servers::media_server players;
-  relay::hls_relay hls;
-  servers::http_front front;
-  std::unique_ptr<runtime::http_server> http;
-};
+// Of records that the process before has handed over, from the end of its sessions on.
+constexpr base::duration handed_owners_ttl = std::chrono::seconds(60);
 
 /// A proxy: the control thread (this one) with registry, store, probes and APIs; and shards that carry the media.
 class proxy {
@@ -97,6 +55,9 @@ class proxy {
         shard_metrics_(shard_count_),
         feeds_(shard_count_),
         hls_(shard_count_),
+        listeners_(shard_count_, log),
+        upgrade_(control_, config.upgrade_socket, log, metrics_,
+                 {[this] { return offer(); }, [this] { give_way(); }, [this] { fail(); }}),
         open_timer_(control_, [this] { open_media("fewer origins than awaited have registered"); }),
         drain_timer_(control_, [this] { on_drain_check(); }) {}
 
@@ -119,13 +80,17 @@ class proxy {
 
   // -- start
   int serve() {
+    auto before = upgrade_.begin();
+    if (!before) return 1;
+    if (const auto adopted = listeners_.adopt(std::move(before->sockets)); !adopted)
+      return refuse_start(config_.rtmp, adopted.error());
     // Every address is checked before anything is told to anybody.
-    const auto rtmp = runtime::reserve_port(config_.rtmp.at);
+    const auto rtmp = listeners_.reserve("rtmp", config_.rtmp);
     if (!rtmp) return refuse_start(config_.rtmp, rtmp.error());
-    rtmp_at_ = rtmp->first;
-    const auto http = runtime::reserve_port(config_.http.at);
+    rtmp_at_ = *rtmp;
+    const auto http = listeners_.reserve("http", config_.http);
     if (!http) return refuse_start(config_.http, http.error());
-    http_at_ = http->first;
+    http_at_ = *http;
     for (const auto* udp : {&config_.webrtc, &config_.srt})
       if (const auto free = runtime::check_udp_port(udp->at); !free) return refuse_start(*udp, free.error());
 
@@ -140,35 +105,40 @@ class proxy {
         return done(base::fail("forbidden_address", "a loopback address can be registered from this host only"));
       done(state_.registration(std::move(r)));
     };
+    const auto unready = [this]() -> std::string_view {
+      return stopping_ ? "stopping" : media_open_ ? "" : "starting";
+    };
     struct api {
+      const char* name;
       const listen_address& listen;
       admin::router routes;
       std::unique_ptr<runtime::http_server>& server;
     };
-    api apis[] = {{config_.http_api, admin::make_proxy_api(version_, token), http_api_},
-                  {config_.system_api,
+    const cluster::address_policy policy{config_.origin_networks};
+    api apis[] = {{"http_api", config_.http_api, admin::make_proxy_api(version_, token, unready), http_api_},
+                  {"system_api", config_.system_api,
                    admin::make_system_api(
-                       version_, {config_.origin_networks}, token, sink,
-                       [this](bool per_stream) { return metrics_text(per_stream); }, state_.operations()),
+                       version_, policy, token, sink, [this](bool per_stream) { return metrics_text(per_stream); },
+                       unready, state_.operations()),
                    system_api_}};
     for (auto& a : apis) {
-      auto opened = open_api(control_, a.listen.at, std::move(a.routes), log_, metrics_);
+      auto opened = open_api(control_, listeners_.alone(a.name, a.listen), std::move(a.routes), log_, metrics_);
       if (!opened) return refuse_start(a.listen, opened.error());
       a.server = std::move(*opened);
     }
     director_.on_change = [this](const cluster::cluster_snapshot& s) { on_snapshot(s); };
     pass_on_decisions();
     state_.attach(director_, [this] { return cluster_report(); });
+    take_cluster_state(before->state, policy, director_, state_.store(), handed_owners_ttl + config_.grace_quit, log_);
     runtime::signal_watch signals(control_, {SIGTERM, SIGINT}, [this](int) { on_stop_signal(); });
     report_phase(config_.ready_fd, "api", {{"system_api", system_api_->local()}});
-    if (config_.wait_origins == 0) {
+    // The one before has served with the origins that there are.
+    if (config_.wait_origins == 0 || upgrade_.takes_over()) {
       open_media({});
     } else {
       open_timer_.arm_after(wait_origins_max);
     }
     control_.run();
-    ::close(rtmp->second);
-    ::close(http->second);
     return exit_code_;
   }
 
@@ -243,7 +213,9 @@ class proxy {
     base::result<void> rtmp, http;
     std::mutex mutex;
     threads_.run_on_all([&](runtime::shard& s) {
-      const auto opened = shards_[s.index()]->server.listen(rtmp_at_, {.share_port = true});
+      auto sockets = listeners_.of_shard("rtmp", s.index());
+      const auto opened = sockets ? shards_[s.index()]->server.listen(std::move(*sockets))
+                                  : base::result<base::endpoint>(tl::unexpected(sockets.error()));
       const auto opened_http = open_http(*shards_[s.index()], s);
       const std::lock_guard lock(mutex);
       if (!opened) rtmp = tl::unexpected(opened.error());
@@ -258,6 +230,7 @@ class proxy {
     report_phase(config_.ready_fd, "ready", addresses);
     log_ready(log_, addresses);
     if (config_.ready_fd >= 0) ::close(config_.ready_fd);
+    upgrade_.serving();
   }
 
   base::result<void> open_http(proxy_shard& on, runtime::shard& s) {
@@ -271,8 +244,8 @@ class proxy {
       hls.segment(request, target, std::move(respond));
     };
     on.front.other = admin::make_site(version_, admin::make_pages(config_.static_files));
-    auto opened =
-        open_media_http(s.loop(), http_at_, true, budget_, on.front, relays_.vhosts, log_, shard_metrics_[s.index()]);
+    auto opened = open_media_http(s.loop(), listeners_.of_shard("http", s.index()), budget_, on.front, relays_.vhosts,
+                                  log_, shard_metrics_[s.index()]);
     if (!opened) return tl::unexpected(opened.error());
     on.http = std::move(*opened);
     return {};
@@ -318,9 +291,44 @@ class proxy {
     return all;
   }
 
+  // -- the next process on this host
+  runtime::handover_offer offer() {
+    runtime::handover_offer o{listeners_.reservations(), cluster_state(director_, state_.own_owners())};
+    std::mutex mutex;
+    const auto add = [&](const char* name, const std::vector<int>& fds) {
+      const std::lock_guard lock(mutex);
+      for (const int fd : fds) o.sockets.push_back({name, fd});
+    };
+    add("http_api", http_api_->listening());
+    add("system_api", system_api_->listening());
+    threads_.run_on_all([&](runtime::shard& s) {
+      add("rtmp", shards_[s.index()]->server.listening());
+      add("http", shards_[s.index()]->http->listening());
+    });
+    return o;
+  }
+
+  void give_way() {
+    given_way_ = true;
+    http_api_->stop_listening();
+    system_api_->stop_listening();
+    stop();
+  }
+
+  void fail() {
+    exit_code_ = 1;
+    control_.stop();
+  }
+
   // -- stop: no new work, then wait for the sessions to end, at most for the grace time
   void on_stop_signal() {
-    if (std::exchange(stopping_, true)) return control_.stop();
+    if (std::exchange(signalled_, true)) return control_.stop();
+    stop();
+  }
+
+  void stop() {
+    if (std::exchange(stopping_, true)) return;
+    upgrade_.stop();
     exit_deadline_.emplace(log_, config_.force_quit);
     log_.info("stopping", {{"sessions", sessions()}});
     give_up_at_ = control_.now() + config_.grace_quit;
@@ -337,9 +345,12 @@ class proxy {
   }
 
   bool all_done() {
-    std::atomic<size_t> left{0};
-    threads_.run_on_all(
-        [&](runtime::shard& s) { left += shards_[s.index()]->sessions() + shards_[s.index()]->context.ending.size(); });
+    // Who has connected and not yet asked is a session too; of the APIs' clients only where they cannot ask again.
+    std::atomic<size_t> left{given_way_ ? http_api_->connections() + system_api_->connections() : 0};
+    threads_.run_on_all([&](runtime::shard& s) {
+      const auto& mine = *shards_[s.index()];
+      left += mine.sessions() + mine.context.ending.size() + (mine.http ? mine.http->connections() : 0);
+    });
     return left == 0;
   }
 
@@ -388,9 +399,11 @@ class proxy {
   base::endpoint rtmp_at_, http_at_;
   const admin::version_info version_{SLUICE_VERSION, std::to_string(::getpid()), {}, {}, director_.proxy_id()};
   std::unique_ptr<runtime::http_server> http_api_, system_api_;
+  listeners listeners_;
+  upgrade upgrade_;
   runtime::timer open_timer_, drain_timer_;
   base::time_point give_up_at_{};
-  bool media_open_ = false, stopping_ = false;
+  bool media_open_ = false, stopping_ = false, signalled_ = false, given_way_ = false;
   int exit_code_ = 0;
 };
 

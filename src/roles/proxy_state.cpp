@@ -63,6 +63,11 @@ cluster::owner_store& proxy_state::store() {
   return *memory_;
 }
 
+std::vector<std::pair<cluster::stream_key, cluster::owner_record>> proxy_state::own_owners() {
+  if (memory_) return memory_->records();
+  return {};
+}
+
 void proxy_state::attach(relay::director& director, own_report report) {
   director_ = &director;
   own_report_ = std::move(report);

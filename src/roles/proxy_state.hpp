@@ -31,6 +31,8 @@ class proxy_state {
   /// A heartbeat of an origin.
   base::result<cluster::registration_reply> registration(cluster::origin_registration registration);
   admin::cluster_operations operations();
+  /// Owners that end with this process: of a store in memory.
+  std::vector<std::pair<cluster::stream_key, cluster::owner_record>> own_owners();
   /// This proxy is about to end.
   void leave();
 

@@ -58,14 +58,28 @@ struct system_api : testing::Test {
             done(outcome);
           }
         },
-        [](bool per_stream) { return std::string(per_stream ? "sluice_up{stream=\"s\"} 1\n" : "sluice_up 1\n"); }, {});
+        [](bool per_stream) { return std::string(per_stream ? "sluice_up{stream=\"s\"} 1\n" : "sluice_up 1\n"); },
+        [this] { return unready; }, {});
   }
   const version_info info{"0.1.2", "77", "", "", "p1"};
+  std::string_view unready;
   std::vector<std::string> registered;
   base::result<cluster::registration_reply> outcome;
   bool hold = false;
   std::function<void(base::result<cluster::registration_reply>)> held;
 };
+
+TEST_F(system_api, readiness) {
+  const auto api = make_api("t");
+  const auto ready = ask(api, make("GET", "/api/v1/sluice/ready"));
+  EXPECT_EQ(ready.status, 200) << "for everyone";
+  EXPECT_EQ(json_of(ready).at("ready"), true);
+  unready = "stopping";
+  const auto not_ready = ask(api, make("GET", "/api/v1/sluice/ready"));
+  EXPECT_EQ(not_ready.status, 503);
+  EXPECT_EQ(json_of(not_ready).at("error"), "stopping");
+  EXPECT_EQ(ask(api, make("GET", "/api/v1/versions")).status, 200) << "it lives";
+}
 
 TEST_F(system_api, registration) {
   const router api = make_api();
@@ -156,10 +170,10 @@ TEST_F(system_api, unknown_paths_and_methods) {
 
 TEST(versions, each_port_has_its_form) {
   const version_info proxy{"0.1.2", "77", "", ""};
-  const auto system = json_of(ask(make_system_api(proxy, {}, "", {}, {}, {}), make("GET", "/api/v1/versions")));
+  const auto system = json_of(ask(make_system_api(proxy, {}, "", {}, {}, {}, {}), make("GET", "/api/v1/versions")));
   EXPECT_EQ(system.at("version").as_string(), "0.1.2");
   EXPECT_EQ(system.at("signature").as_string(), "Sluice/0.1.2");
-  EXPECT_EQ(json_of(ask(make_proxy_api(proxy, "t"), make("GET", "/api/v1/versions"))), system);
+  EXPECT_EQ(json_of(ask(make_proxy_api(proxy, "t", {}), make("GET", "/api/v1/versions"))), system);
 
   const auto http = json_of(ask(make_site(proxy, {}), make("GET", "/api/v1/versions")));
   EXPECT_EQ(http.at("code").as_int64(), 0);
@@ -181,7 +195,7 @@ TEST(versions, each_port_has_its_form) {
 }
 
 TEST(versions, unknown_paths_of_the_proxy_api_need_the_token) {
-  const router api = make_proxy_api({"0.1.2", "77", "", ""}, "t");
+  const router api = make_proxy_api({"0.1.2", "77", "", ""}, "t", {});
   EXPECT_EQ(ask(api, make("GET", "/api/v1/streams")).status, 401);
   EXPECT_EQ(ask(api, make("GET", "/api/v1/streams", "", "Bearer t")).status, 404);
 }
