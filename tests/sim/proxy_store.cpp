@@ -70,9 +70,15 @@ void proxy::on_announced(int stream, const cluster::owner_record& owner, time_po
   w_.trace("{} hears of s{} at {} {}.{:x}{}", w_.name_of(self_), stream, owner.origin_id, owner.epoch.counter,
            owner.epoch.claim_id & 0xFFFF, owner.published ? ", published" : "");
   const cluster::epoch before = known == told_.end() ? cluster::epoch{} : known->second;
+  const bool is_known_better = owner.epoch < before && [&] {
+    const auto seen = core_->streams();
+    return std::any_of(seen.begin(), seen.end(), [&](const auto& s) {
+      return world::stream_of(s.key) == stream && !s.held && s.epoch > owner.epoch;
+    });
+  }();
   core_->announced(w_.key(stream), owner, at());
   drain_actions();
-  if (owner.epoch < before && told_[stream] < before)
+  if (is_known_better && told_[stream] < before)
     w_.fail(fmt::format("k: {} sends viewers of s{} to an owner of yesterday", w_.name_of(self_), stream));
   // One that is late is no news of its own: what has come meanwhile may be something else.
   if (is_news && now() - written_at < 100ms)

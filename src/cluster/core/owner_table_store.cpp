@@ -120,6 +120,7 @@ void owner_table::announced(const stream_key& key, const owner_record& owner, mo
   stream& s = found->second;
   if (s.owner && owner.epoch <= s.owner->epoch) return;                     // late, doubled, or our own
   if (s.proposed == owner.epoch || is_uncommitted(s, owner.epoch)) return;  // our own: the answer decides
+  if (owner.epoch < elsewhere(key, {})) return;  // a higher epoch at a living origin is the owner
   if (s.publishers > 0) return overtaken(s, owner, at);
   s.op_overtaken = true;
   learn(s, owner, "announced", at);

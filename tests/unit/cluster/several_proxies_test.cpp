@@ -65,6 +65,17 @@ TEST(several_proxies, announcements_may_be_late_and_doubled) {
   EXPECT_EQ(c.found(0, key_a), "o2-s1-1");
 }
 
+/// The store has done late what its proxy had given up; the origin tells of what was decided then.
+TEST(several_proxies, an_announcement_below_what_an_origin_holds_is_nothing) {
+  several_proxies c(1);
+  c.add(o1);
+  c.add(holding(o2, {{key_a.str(), {9, 1}, true}}));
+  EXPECT_EQ(c.found(0, key_a), o2.id());
+  c.announce(0, key_a, {o1.id(), {8, 1}, "proxy-7", 1});
+  EXPECT_TRUE(c.at(0).changes.empty());
+  EXPECT_EQ(c.found(0, key_a), o2.id());
+}
+
 /// The store was asked before the owner was announced, and answers with the one before.
 TEST(several_proxies, an_answer_older_than_an_announcement_is_not_believed) {
   cluster_harness c;
