@@ -61,6 +61,7 @@ void process::pause() {
 void process::resume() {
   if (!paused_) return;
   paused_ = false;
+  resumed_at_ = now();
   // What waits is handled in the order in which it came: input in the kernel's buffers and overdue timers alike.
   const uint32_t life = life_;
   std::vector<callback> waiting = std::exchange(put_off_, {});

@@ -124,6 +124,8 @@ class process {
   /// Counts its starts.
   uint32_t life() const { return life_; }
   time_point now() const { return queue_.now(); }
+  /// When it last went on after a stop.
+  time_point resumed_at() const { return resumed_at_; }
 
   /// Input from outside: handled now, or when a paused process goes on; lost if there is none.
   void input(callback fn);
@@ -147,6 +149,7 @@ class process {
   bool up_ = false;
   bool paused_ = false;
   uint32_t life_ = 0;
+  time_point resumed_at_{};
   std::vector<callback> put_off_;
 };
 

@@ -322,7 +322,7 @@ void proxy::check(bool quiet) {
   if (!running()) return;
   for (const auto& [id, r] : requests_) {
     const time_point deadline = r.deadline != base::never ? r.deadline : w_.healed() ? w_.healed_at() : now();
-    if (deadline + answer_late_max < now())
+    if (std::max(deadline, resumed_at()) + answer_late_max < now())
       w_.fail(fmt::format("g: a {} of s{} has no answer {} ms after its deadline at {}", r.claims ? "claim" : "find",
                           r.stream, (now() - deadline) / 1ms, w_.name_of(self_)));
   }

@@ -86,8 +86,8 @@ class Sharded:
     """A Redis Cluster of three masters with a replica each."""
 
     def __init__(self, world):
-        self.servers = [world.redis(name=f"node{n}", options=["--cluster-enabled", "yes", "--cluster-node-timeout", "1000",
-                                                              "--cluster-replica-validity-factor", "0"]) for n in range(6)]
+        self.servers = [world.redis(name=f"node{n}", options=["--cluster-enabled", "yes", "--cluster-port", net.free_port(),
+                                                              "--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"]) for n in range(6)]
         addresses = [s.address for s in self.servers]
         made = subprocess.run(["redis-cli", "--cluster", "create", *addresses, "--cluster-replicas", "1", "--cluster-yes"], capture_output=True,
                               text=True, timeout=60)
