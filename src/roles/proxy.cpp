@@ -134,7 +134,7 @@ class proxy {
     report_phase(config_.ready_fd, "api", {{"system_api", system_api_->local()}});
     // The one before has served with the origins that there are.
     if (config_.wait_origins == 0 || upgrade_.takes_over()) {
-      open_media({});
+      state_.when_known([this] { open_media({}); });
     } else {
       open_timer_.arm_after(wait_origins_max);
     }

@@ -15,6 +15,7 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr base::duration known_wait = std::chrono::seconds(1);
 constexpr base::duration answers_wait = std::chrono::milliseconds(700);
 constexpr std::string_view cluster_question = "cluster", explain_question = "explain ";
 constexpr size_t origins_asked_max = 2000;
@@ -50,7 +51,7 @@ cluster::redis_state::config state_of(const proxy_config& c, const std::string& 
 
 proxy_state::proxy_state(runtime::loop& control, const proxy_config& config, std::string proxy_id, base::log_sink& log,
                          base::metrics& metrics)
-    : log_(log) {
+    : log_(log), patience_(control, [this] { become_known(); }) {
   if (config.balancer == load_balancer::redis)
     redis_ = std::make_unique<cluster::redis_state>(control, server_of(config.redis, proxy_id),
                                                     state_of(config, proxy_id), log, metrics);
@@ -74,7 +75,11 @@ void proxy_state::attach(relay::director& director, own_report report) {
   if (!redis_) return;
   director.store_state(false, false);  // until it says otherwise
   redis_->listen({
-      .on_store = [this](bool reachable, bool cold) { director_->store_state(reachable, cold); },
+      .on_store =
+          [this](bool reachable, bool cold) {
+            director_->store_state(reachable, cold);
+            if (reachable) become_known();
+          },
       .on_owner = [this](const cluster::stream_key& key,
                          const cluster::owner_record& owner) { director_->announced(key, owner); },
       .on_origin =
@@ -87,6 +92,17 @@ void proxy_state::attach(relay::director& director, own_report report) {
       .on_question = [this](const std::string& question,
                             const std::function<void(std::string)>& respond) { on_question(question, respond); },
   });
+}
+
+void proxy_state::when_known(std::function<void()> task) {
+  if (!redis_) return task();
+  when_known_ = std::move(task);
+  patience_.arm_after(known_wait);
+}
+
+void proxy_state::become_known() {
+  patience_.cancel();
+  if (const auto task = std::exchange(when_known_, nullptr)) task();
 }
 
 base::result<cluster::registration_reply> proxy_state::registration(cluster::origin_registration registration) {

@@ -28,6 +28,9 @@ class proxy_state {
   cluster::owner_store& store();
   /// From now on `director` hears what other proxies say, and `report` is this proxy's part of the picture.
   void attach(relay::director& director, own_report report);
+  /// Calls `task` once the state of the cluster is known, or as known as it will be for now: at once, or when Redis has
+  /// answered, at most after a second.
+  void when_known(std::function<void()> task);
   /// A heartbeat of an origin.
   base::result<cluster::registration_reply> registration(cluster::origin_registration registration);
   admin::cluster_operations operations();
@@ -37,6 +40,7 @@ class proxy_state {
   void leave();
 
  private:
+  void become_known();
   void on_stored(cluster::origin_registration stored);
   void on_drains(const std::set<std::string>& server_ids);
   void on_question(const std::string& question, const std::function<void(std::string)>& respond);
@@ -51,6 +55,8 @@ class proxy_state {
   std::unique_ptr<cluster::redis_state> redis_;
   relay::director* director_ = nullptr;
   own_report own_report_;
+  std::function<void()> when_known_;
+  runtime::timer patience_;
   // Origins are asked for the whole list of their streams once for each proxy that began anew.
   uint64_t wanted_ = 0;
   std::unordered_map<std::string, uint64_t> asked_;  // by id of an origin

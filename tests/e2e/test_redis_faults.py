@@ -225,3 +225,15 @@ def test_an_origin_dies_while_redis_is_away(world):
     await_up(fleet)
     fleet.await_flowing()
     fleet.check()
+
+
+def test_streams_that_start_while_redis_is_away_are_found_by_all(world):
+    """By what origins tell, or by the rule by which they were placed."""
+    store = world.redis()
+    fleet = Fleet(world, store.settings(), count=2, origins=3)
+    store.kill()
+    await_up(fleet, False)
+    for n in range(8):
+        fleet.publish(f"s{n}", via=n % 2)
+    fleet.await_flowing()
+    fleet.check()

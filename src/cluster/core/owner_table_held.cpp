@@ -8,6 +8,13 @@
 
 namespace sluice::cluster {
 
+namespace {
+
+/// An origin whose last heartbeat at this proxy itself is older does not tell it what it holds.
+constexpr base::duration told_time = std::chrono::seconds(3);
+
+}  // namespace
+
 void owner_table::step_find(stream& s, moment at) {
   const bool fresh = s.owner_until > at.now;
   const bool missed = s.miss_until > at.now || !reachable_;
@@ -24,16 +31,19 @@ void owner_table::step_find(stream& s, moment at) {
 }
 
 /// Nobody is known to own the stream. The first candidate is tried where play_unowned says so, and while there is no
-/// store if that is an origin that cannot tell what it holds: the proxies place what is new then by the same rule, and
-/// waiting would end no sooner. (A Sluice origin that has the stream has told so.)
+/// store if that is an origin that cannot tell this proxy what it holds (a stock one, or one whose heartbeats reach
+/// other proxies, which cannot pass them on now): the proxies place what is new then by the same rule, and waiting
+/// would end no sooner. (A Sluice origin that has the stream has told so.)
 void owner_table::find_without_record(stream& s, moment at) {
   const bool may_guess = !reachable_ && !is_claimed_here(s);
   if (config_.play_unowned != play_unowned::relay && !may_guess) return;
   const auto candidates = origins_.candidates(at.now);
   const auto picked = pick_origin(s.name, candidates, {}, {.use_load = false});
   if (!picked) return;
-  const assignment to = assignment_to(*origins_.find(std::string(candidates[*picked].origin_id)), std::nullopt);
-  if (config_.play_unowned != play_unowned::relay && to.is_sluice) return;
+  const origin& first = *origins_.find(std::string(candidates[*picked].origin_id));
+  const assignment to = assignment_to(first, std::nullopt);
+  const bool tells_us = to.is_sluice && first.direct_at + told_time > at.now;
+  if (config_.play_unowned != play_unowned::relay && tells_us) return;
   tell(s, to, at);
   answer_finds(s, to);
 }

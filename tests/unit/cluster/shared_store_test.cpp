@@ -125,6 +125,20 @@ TEST(shared_store, without_a_store_players_try_the_first_candidate_if_that_canno
   EXPECT_EQ(c.at(1).changes.back().to.epoch, a.epoch);
 }
 
+TEST(shared_store, without_a_store_players_try_the_first_candidate_if_that_tells_others) {
+  several_proxies c(2);
+  for (const auto& reg : {o1, o2}) c.beat(reg, 0, {1});
+  c.cut_all();
+  for (int i = 0; i < 10; ++i) {
+    const assignment a = c.published(0, numbered(i));
+    EXPECT_EQ(c.found(1, numbered(i)), a.origin_id) << "placed by the same rule";
+  }
+  const assignment b = c.published(1, key_a);
+  EXPECT_EQ(c.found(0, key_a), "") << "at proxy 0 both would have told";
+  c.beat(holding(b.server_id == "o1" ? o1 : o2, {{key_a.str(), b.epoch, true}}), 0, {});
+  EXPECT_EQ(c.found(0, key_a), b.origin_id);
+}
+
 TEST(shared_store, a_publisher_who_returns_without_a_store_finds_his_origin) {
   several_proxies c(2);
   for (const auto& reg : {o1, o2, o3}) c.add(reg);
