@@ -43,9 +43,9 @@ double cpu_s() {
 }
 
 /// One round of the same step for every stream.
-class round {
+class one_round {
  public:
-  round(runtime::loop& l, cluster::owner_store& store, kind what, size_t streams, size_t at_once)
+  one_round(runtime::loop& l, cluster::owner_store& store, kind what, size_t streams, size_t at_once)
       : loop_(l), store_(store), what_(what), streams_(streams), at_once_(at_once) {
     took_us_.reserve(streams);
   }
@@ -146,8 +146,8 @@ int main(int argc, char** argv) {
     client->on_state = nullptr;
     store = std::make_unique<cluster::redis_store>(*client, cluster::redis_keys("bench"), "bench");
   }
-  const std::string claimed = round(loop, *store, kind::claim, streams, at_once).run("claim");
-  const std::string found = round(loop, *store, kind::find, streams, at_once).run("find");
+  const std::string claimed = one_round(loop, *store, kind::claim, streams, at_once).run("claim");
+  const std::string found = one_round(loop, *store, kind::find, streams, at_once).run("find");
   fmt::print("{{{},{}}}\n", claimed, found);
   return 0;
 }

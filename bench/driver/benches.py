@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 
+from .claims import claims_case
 from .load import Load
 from .servers import Rig, Unavailable, kernel_tcp_bytes
 
@@ -278,6 +279,7 @@ def all_benches():
                             {"collapse": "≤ + 1 ms", "per-viewer": "≤ + 1 ms"}, added=True),
         "hls-segments": Bench("requests/CPU s", "nginx", {k: segments_case(http_relay(k)) for k in RELAYS_SEGMENTS},
                               {"collapse": "≥ 0.9 ×"}),
+        "claims": Bench("claims/s", "memory", {"memory": claims_case("memory"), "Redis": claims_case("redis"), "Cluster": claims_case("cluster")}),
     }
 
 
