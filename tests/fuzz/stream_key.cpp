@@ -49,6 +49,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const cluster::vhost_rules& rules : {cluster::vhost_rules{}, {{"studio", "demo.srs.com"}, false}, {{}, true}}) {
     check(cluster::parse_rtmp(parts[0], parts[1], parts[2], rules), rules);
     check(cluster::parse_http(parts[0], parts[1], parts[2], rules), rules);
+    for (std::string_view id : parts)
+      if (auto got = cluster::parse_srt(id, rules)) check(std::move(got->address), rules);
   }
   return 0;
 }

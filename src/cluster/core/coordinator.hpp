@@ -28,7 +28,7 @@ struct assignment {
   std::string origin_id;  ///< the incarnation, `server-service-pid`
   std::string server_id;
   std::string device_id;
-  std::vector<base::endpoint> rtmp, http;
+  std::vector<base::endpoint> rtmp, http, srt, rtc_udp, rtc_tcp, api;
   bool is_sluice = false;
   /// False: nobody owns the stream and play_unowned says to try this origin; `epoch` is then zero.
   bool owned = true;

@@ -35,6 +35,10 @@ assignment owner_table::assignment_to(const origin& o, const std::optional<owner
   a.device_id = o.reg.device_id;
   a.rtmp = o.reg.rtmp;
   a.http = o.reg.http;
+  a.srt = o.reg.srt;
+  a.rtc_udp = o.reg.rtc_udp;
+  a.rtc_tcp = o.reg.rtc_tcp;
+  a.api = o.reg.api;
   a.is_sluice = o.reg.sluice.has_value();
   a.owned = record.has_value();
   if (record) a.epoch = record->epoch;

@@ -182,6 +182,38 @@ struct rtmp_app {
   rtmp_app(const rtmp_app&) = delete;  // path and query point into text
 };
 
+std::vector<std::string> split(std::string_view text, char at) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(at, begin), text.size());
+    parts.emplace_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+/// The keys of an SRT stream id of the form `#!::k=v,k=v` (SRT Access Control Guidelines).
+struct srt_fields {
+  std::string resource, host, mode, query;
+
+  static base::result<srt_fields> read(std::string_view text) {
+    srt_fields f;
+    for (const std::string& pair : split(text, ',')) {
+      const size_t at = std::min(pair.find('='), pair.size());
+      const std::string_view key = std::string_view(pair).substr(0, at);
+      std::string* into = key == "r" ? &f.resource : key == "h" ? &f.host : key == "m" ? &f.mode : nullptr;
+      if (into == nullptr) {
+        add_query(f.query, pair);
+        continue;
+      }
+      // Of two the origin might believe the other one.
+      if (!into->empty() || at + 1 >= pair.size()) return refuse("empty or repeated key in the stream id");
+      *into = pair.substr(at + 1);
+    }
+    return f;
+  }
+};
+
 std::string_view first_of(std::initializer_list<std::string_view> texts) {
   for (std::string_view t : texts) {
     if (!t.empty()) return t;
@@ -261,14 +293,46 @@ base::result<stream_address> parse_http(std::string_view host, std::string_view 
   return address_of(std::move(*key), std::string(query));
 }
 
+base::result<srt_request> parse_srt(std::string_view stream_id, const vhost_rules& rules) {
+  constexpr std::string_view form = "#!::", default_app = "live";
+  if (stream_id.size() > stream_key_bytes_max) return refuse("too long");
+  srt_fields f;
+  if (stream_id.starts_with(form)) {
+    auto read = srt_fields::read(stream_id.substr(form.size()));
+    if (!read) return tl::unexpected(read.error());
+    f = std::move(*read);
+  } else {
+    f.resource = stream_id;
+  }
+  if (!f.mode.empty() && f.mode != "publish" && f.mode != "request")
+    return base::fail("bad_mode", "the mode in the stream id is neither publish nor request");
+
+  std::string path = std::move(f.resource);
+  const bool old_form = path.empty();
+  if (old_form) path = std::exchange(f.host, {});
+  const size_t mark = std::min(path.find('?'), path.size());
+  std::string query(std::string_view(path).substr(std::min(mark + 1, path.size())));
+  add_query(query, f.query);
+  path.resize(mark);
+  auto segments = split(std::string_view(path).substr(path.starts_with('/') ? 1 : 0), '/');
+  if (old_form && segments.size() > 2) {
+    f.host = std::move(segments.front());
+    segments.erase(segments.begin());
+  }
+  if (segments.size() == 1 && !old_form) segments.insert(segments.begin(), std::string(default_app));
+
+  const auto vhost = vhost_of(first_of({vhost_parameter(query), f.host}), rules);
+  if (!vhost) return tl::unexpected(vhost.error());
+  auto key = key_of(*vhost, std::move(segments));
+  if (!key) return tl::unexpected(key.error());
+  auto address = address_of(std::move(*key), std::move(query));
+  if (!address) return tl::unexpected(address.error());
+  return srt_request{std::move(*address), f.mode == "publish"};
+}
+
 base::result<stream_key> parse_key(std::string_view name) {
   if (name.size() > stream_key_bytes_max) return refuse("too long");
-  std::vector<std::string> segments;
-  for (size_t begin = 0; begin <= name.size();) {
-    const size_t end = std::min(name.find('/', begin), name.size());
-    segments.emplace_back(name.substr(begin, end - begin));
-    begin = end + 1;
-  }
+  auto segments = split(name, '/');
   std::string vhost = std::move(segments.front());
   segments.erase(segments.begin());
   if (!is_fine_segment(vhost) || vhost.size() > stream_key_part_bytes_max) return refuse("malformed host");

@@ -57,6 +57,17 @@ base::result<stream_address> parse_rtmp(std::string_view tc_url, std::string_vie
 base::result<stream_address> parse_http(std::string_view host, std::string_view path, std::string_view query,
                                         const vhost_rules& rules);
 
+/// What an SRT caller asks for by its stream id.
+struct srt_request {
+  stream_address address;
+  bool publish = false;
+};
+
+/// From an SRT stream id: `#!::r=app/stream,m=publish|request[,h=vhost][,k=v…]` (no m: request), the old
+/// `#!::h=[vhost/]app/stream`, or bare `app/stream` or `stream` (of app `live`), each with a query behind it or not.
+/// Nothing is percent-decoded. Other keys become parameters. Errors: bad_stream_name, bad_mode.
+base::result<srt_request> parse_srt(std::string_view stream_id, const vhost_rules& rules);
+
 /// Of what stream_key::str() gave, in a message of another server; checked like a client's. Error: bad_stream_name.
 base::result<stream_key> parse_key(std::string_view name);
 

@@ -189,6 +189,70 @@ TEST(stream_key, vhost_rules) {
   EXPECT_EQ(vhost("demo.srs.com", only_default), default_vhost);
 }
 
+struct srt_case {
+  const char* id;
+  const char* key;  // empty: refused
+  const char* query = "";
+  bool publish = false;
+};
+
+class srt_stream_id : public ::testing::TestWithParam<srt_case> {};
+
+TEST_P(srt_stream_id, gives_the_key) {
+  const srt_case& c = GetParam();
+  const auto got = parse_srt(c.id, {});
+  if (*c.key == 0) {
+    EXPECT_FALSE(got) << c.id << " gave " << got->address.key.str();
+    return;
+  }
+  ASSERT_TRUE(got) << c.id << ": " << got.error().text;
+  EXPECT_EQ(got->address.key.str(), c.key);
+  EXPECT_EQ(got->address.query, c.query);
+  EXPECT_EQ(got->publish, c.publish);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    forms, srt_stream_id,
+    ::testing::Values(srt_case{"#!::r=live/cam,m=publish", "__defaultVhost__/live/cam", "", true},
+                      srt_case{"#!::r=live/cam,m=request", "__defaultVhost__/live/cam"},
+                      srt_case{"#!::r=live/cam", "__defaultVhost__/live/cam"},
+                      srt_case{"#!::r=/live/cam", "__defaultVhost__/live/cam"},
+                      srt_case{"#!::m=publish,r=a/b/cam", "__defaultVhost__/a/b/cam", "", true},
+                      srt_case{"#!::r=cam,m=publish", "__defaultVhost__/live/cam", "", true},
+                      srt_case{"#!::r=live/cam,m=publish,h=demo.srs.com", "demo.srs.com/live/cam", "", true},
+                      srt_case{"#!::h=demo.srs.com:10080,r=live/cam", "demo.srs.com/live/cam"},
+                      srt_case{"#!::h=10.0.0.1,r=live/cam", "__defaultVhost__/live/cam"},
+                      srt_case{"#!::r=live/cam,token=x,k=v", "__defaultVhost__/live/cam", "token=x&k=v"},
+                      srt_case{"#!::r=live/cam?secret=1,m=publish,k=v", "__defaultVhost__/live/cam", "secret=1&k=v",
+                               true},
+                      srt_case{"#!::r=live/cam?vhost=v.example.com,h=other.example.com", "v.example.com/live/cam",
+                               "vhost=v.example.com"},
+                      srt_case{"#!::r=live/cam,vhost=v.example.com", "v.example.com/live/cam", "vhost=v.example.com"},
+                      srt_case{"#!::h=live/cam,m=publish", "__defaultVhost__/live/cam", "", true},
+                      srt_case{"#!::h=live/cam", "__defaultVhost__/live/cam"},
+                      srt_case{"#!::h=demo.srs.com/live/cam,m=publish", "demo.srs.com/live/cam", "", true},
+                      srt_case{"#!::h=live/cam?secret=1,m=publish", "__defaultVhost__/live/cam", "secret=1", true},
+                      srt_case{"live/cam", "__defaultVhost__/live/cam"},
+                      srt_case{"/live/cam", "__defaultVhost__/live/cam"},
+                      srt_case{"live/cam?token=1", "__defaultVhost__/live/cam", "token=1"},
+                      srt_case{"cam", "__defaultVhost__/live/cam"}, srt_case{"a/b/cam", "__defaultVhost__/a/b/cam"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    refused, srt_stream_id,
+    ::testing::Values(srt_case{"", ""}, srt_case{"/", ""}, srt_case{"#!::", ""}, srt_case{"#!::m=publish", ""},
+                      srt_case{"#!::h=cam", ""}, srt_case{"#!::r=live/cam,m=bidirectional", ""},
+                      srt_case{"#!::r=,m=publish", ""}, srt_case{"#!::r", ""}, srt_case{"#!::r=live/a,r=live/b", ""},
+                      srt_case{"#!::r=live/cam,m=publish,m=request", ""}, srt_case{"#!::r=live/../cam", ""},
+                      srt_case{"#!::r=live//cam", ""}, srt_case{"#!::r=live/cam%20x", ""}, srt_case{"live/\ncam", ""},
+                      srt_case{"#!:r=live/cam", ""}, srt_case{"#!::r=live/{cam}", ""},
+                      srt_case{"#!::h=bad host,r=live/cam", ""}));
+
+TEST(stream_key, the_mode_of_an_srt_request_has_a_reason_of_its_own) {
+  EXPECT_EQ(parse_srt("#!::r=live/cam,m=bidirectional", {}).error().reason, "bad_mode");
+  EXPECT_EQ(parse_srt(std::string("live/cam\0x", 10), {}).error().reason, "bad_stream_name");
+  EXPECT_EQ(parse_srt("#!::r=live/cam,h=demo.srs.com", {{}, true})->address.key.vhost, default_vhost);
+}
+
 TEST(stream_key, names_of_other_servers_are_checked) {
   for (const char* name : {"__defaultVhost__/live/a", "v.example/a/b/c", "v/a/\"b\""}) {
     const auto key = parse_key(name);
