@@ -118,7 +118,7 @@ base::result<message> parse(base::bytes_view datagram) {
   base::byte_reader in(datagram);
   const uint16_t type = in.u16();
   const size_t length = in.u16();
-  if (type > 0x3FFF) return bad("the type");
+  if (type > 0x03FF) return bad("the type");  // more would be no STUN by its first byte
   if (in.u32() != magic_cookie) return bad("no magic cookie");
   if (length % 4 != 0 || length != datagram.size() - header_bytes) return bad("the length of the message");
 

@@ -47,9 +47,9 @@ struct message {
   bool has_fingerprint = false;
 };
 
-/// Checks a whole datagram: type, magic cookie, length (the datagram's, a multiple of 4), every attribute within it, a
-/// right FINGERPRINT in the last place if there is one. Padding may have any value (§14). What follows
-/// MESSAGE-INTEGRITY counts for nothing but FINGERPRINT (§14.5). Error reason: bad_stun.
+/// Checks a whole datagram: type (by which it is STUN for kind_of), magic cookie, length (the datagram's, a multiple of
+/// 4), every attribute within it, a right FINGERPRINT in the last place if there is one. Padding may have any value
+/// (§14). What follows MESSAGE-INTEGRITY counts for nothing but FINGERPRINT (§14.5). Error reason: bad_stun.
 base::result<message> parse(base::bytes_view datagram);
 
 /// Whether the MESSAGE-INTEGRITY (HMAC-SHA1) of a parsed message was made with the short-term password `key`; false if
