@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "runtime/socket_address.hpp"
 #include "runtime/udp.hpp"
@@ -55,9 +56,22 @@ udp_socket::udp_socket(udp_io& io, int fd, udp_handler& handler)
     : io_(*io.impl_), handler_(handler), fd_(fd), v6_(family_of(fd) == AF_INET6), local_(local_endpoint(fd)) {}
 
 udp_socket::~udp_socket() {
+  if (const int fd = release(); fd >= 0) ::close(fd);
+}
+
+int udp_socket::release() {
+  if (fd_ < 0) return fd_;
   io_.forget(*this);
   io_.l.unwatch(fd_, *this);
-  ::close(fd_);
+  return std::exchange(fd_, -1);
+}
+
+base::result<std::unique_ptr<udp_socket>> udp_socket::adopt(udp_io& io, int fd, udp_handler& handler) {
+  std::unique_ptr<udp_socket> s(new udp_socket(io, fd, handler));
+  s->connected_ = true;
+  s->peer_ = remote_endpoint(fd);
+  if (!s->io_.l.watch(fd, *s)) return no_descriptor(errno);
+  return s;
 }
 
 base::result<std::unique_ptr<udp_socket>> udp_socket::bind(udp_io& io, const base::endpoint& at, udp_options options,

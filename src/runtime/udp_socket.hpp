@@ -78,7 +78,13 @@ class udp_socket final : io_handler {
   /// A socket of one peer: datagrams of others do not reach it. Error reasons: unreachable, no_descriptors.
   static base::result<std::unique_ptr<udp_socket>> connect(udp_io& io, const base::endpoint& to, udp_options options,
                                                            udp_handler& handler);
+  /// A connected socket that another loop has let go of (release()). Error reason: no_descriptors; the descriptor is
+  /// closed then.
+  static base::result<std::unique_ptr<udp_socket>> adopt(udp_io& io, int fd, udp_handler& handler);
   ~udp_socket();
+  /// The descriptor, which is not watched or closed any more, for a socket of another loop. What waits in it is kept.
+  /// The object is good for nothing but its destructor.
+  int release();
 
   /// Sends one datagram; `bytes` up to 65,507. Within a handler's on_datagrams() (of any socket of the udp_io) it is
   /// only noted, and leaves with the others when that returns: until then `bytes` must stay as they are. Else it leaves
@@ -96,7 +102,7 @@ class udp_socket final : io_handler {
 
   udp_io::impl& io_;
   udp_handler& handler_;
-  const int fd_;
+  int fd_;
   const bool v6_;             // AF_INET6: addresses of both families in IPv6's form
   bool wants_local_ = false;  // bound to all addresses
   bool connected_ = false;
