@@ -32,6 +32,7 @@ struct http_request {
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
   base::endpoint peer;
+  base::endpoint local;  ///< this end of its connection
   /// While the answer is awaited; nullptr in requests of tests.
   std::shared_ptr<http_client_presence> client;
   /// The first header of that name, or empty.

@@ -153,6 +153,7 @@ std::optional<http_request> session::convert(http::request<http::string_body>& m
   for (const auto& field : message) request.headers.emplace_back(field.name_string(), field.value());
   request.body = std::move(message.body());
   request.peer = peer_;
+  request.local = local_;
   return request;
 }
 

@@ -62,6 +62,7 @@ class session {
   void set_counted() { counted_ = true; }
   /// Takes `connection`; false if the kernel cannot watch it.
   bool open(tcp_stream& connection) {
+    local_ = connection.local();
     stream_.socket().assign(asio::ip::tcp::v6(), connection.fd(), error_);
     if (!error_) connection.release();
     return !error_;
@@ -106,6 +107,7 @@ class session {
 
   const std::shared_ptr<server_state> server_;
   const base::endpoint peer_;
+  base::endpoint local_;
   beast::tcp_stream stream_;
   asio::steady_timer answered_;  // never expires: cancelled when the answer is there
   beast::flat_buffer buffer_;

@@ -140,7 +140,7 @@ void rtc_relay::on_unknown_name(std::string_view username, const base::endpoint&
     return drop("rate");
   misses_.add(username, now);  // until the answer is there
   drop("unknown_name");
-  here_.reports.look_up(std::string(username), here_.index);
+  here_.reports.look_up(std::string(username), from, here_.index);
 }
 
 void rtc_relay::to_origin(local_session& s, const runtime::udp_path& from, base::bytes_view bytes) {

@@ -26,7 +26,7 @@ class rtc_relay;
 class rtc_reports {
  public:
   /// A check came with a name that no session here has. What may follow is add(), or miss() with the name.
-  virtual void look_up(const std::string& username, unsigned shard) = 0;
+  virtual void look_up(const std::string& username, const base::endpoint& from, unsigned shard) = 0;
   /// Its media cannot be carried (any more). `reason` is a literal.
   virtual void failed(const std::shared_ptr<rtc_session>& s, std::string_view reason) = 0;
 

@@ -3,20 +3,21 @@
 namespace sluice::servers {
 
 session_log::session_log(base::log_sink& log, std::string id, std::string_view proto, const base::endpoint& peer,
-                         std::string stream)
+                         std::string stream, std::string_view kind)
     : log_(log),
       id_(std::move(id)),
       stream_(std::move(stream)),
       // An address that came in a header has no port.
       peer_(peer.port == 0 ? peer.address.to_string() : peer.to_string()),
-      proto_(proto) {}
+      proto_(proto),
+      kind_(kind) {}
 
 void session_log::started(std::string_view origin, base::time_point now) {
   origin_ = origin;
   started_ = now;
   log_.info("session_start", {{"session", id_},
                               {"proto", proto_},
-                              {"kind", "play"},
+                              {"kind", kind_},
                               {"peer", peer_},
                               {"stream", stream_},
                               {"origin", origin_}});
@@ -29,7 +30,7 @@ void session_log::ended(std::string_view reason, base::time_point now, uint64_t 
   started_ = {};
   log_.info("session_end", {{"session", id_},
                             {"proto", proto_},
-                            {"kind", "play"},
+                            {"kind", kind_},
                             {"peer", peer_},
                             {"stream", stream_},
                             {"origin", origin_},

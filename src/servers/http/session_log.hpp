@@ -9,12 +9,13 @@
 
 namespace sluice::servers {
 
-/// The log lines of one HTTP player: one when it starts, one when it ends, or one when it is refused.
+/// The log lines of one player (or other `kind` of session): one when it starts, one when it ends, or one when it is
+/// refused.
 class session_log {
  public:
-  /// `proto` is a literal.
+  /// `proto` and `kind` are literals.
   session_log(base::log_sink& log, std::string id, std::string_view proto, const base::endpoint& peer,
-              std::string stream);
+              std::string stream, std::string_view kind = "play");
   const std::string& id() const { return id_; }
   const std::string& stream() const { return stream_; }
   bool running() const { return started_ != base::time_point{}; }
@@ -29,7 +30,7 @@ class session_log {
  private:
   base::log_sink& log_;
   const std::string id_, stream_, peer_;
-  const std::string_view proto_;
+  const std::string_view proto_, kind_;
   std::string origin_;
   base::time_point started_{};
 };

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "relay/rtc/signalling.hpp"
+
+namespace sluice::relay {
+
+/// One POST by which a session begins, from the question who owns the stream to the client's answer. A client that
+/// hangs up ends it. Kept by its rtc_signalling until it is over.
+class rtc_exchange : public std::enable_shared_from_this<rtc_exchange> {
+ public:
+  rtc_exchange(rtc_signalling& signalling, rtc_kind kind, rtc_form form, const runtime::http_request& request,
+               rtc_ask ask, rtc_signalling::respond done);
+  ~rtc_exchange();
+  void start();
+
+ private:
+  const rtc_signalling::surroundings& here() const { return signalling_.here_; }
+  void find();
+  void found(base::result<cluster::assignment> owner);
+  void ask_origin();
+  void answered(base::result<runtime::http_response> answer);
+  void unreachable(const base::error& e);
+  void agreed(const runtime::http_response& answer);
+  void pass_on(const runtime::http_response& answer, std::string body, const std::string& location = {});
+  void refuse(std::string_view reason, int status, std::string_view text);
+  void finish();
+
+  rtc_signalling& signalling_;
+  const rtc_kind kind_;
+  const rtc_form form_;
+  runtime::http_request request_;
+  rtc_ask ask_;
+  rtc_signalling::respond respond_;
+  const std::string id_;
+  const base::time_point give_up_at_;
+  cluster::assignment to_;
+  std::vector<std::string> failed_;  // origins that could not be reached, or do not serve WebRTC
+  size_t next_endpoint_ = 0;
+  uint64_t asking_ = 0;  // the question to the director that is not answered, or a claim that is not used; or 0
+  std::function<void()> stop_fetch_;
+  runtime::timer retry_;
+};
+
+}  // namespace sluice::relay

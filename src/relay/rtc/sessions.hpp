@@ -1,0 +1,120 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "base/log.hpp"
+#include "base/metrics.hpp"
+#include "cluster/store/session_store.hpp"
+#include "relay/director.hpp"
+#include "relay/rtc/relay.hpp"
+#include "relay/rtc/session.hpp"
+#include "servers/http/session_log.hpp"
+
+namespace sluice::relay {
+
+/// A session as the control thread knows it.
+struct rtc_entry {
+  std::shared_ptr<rtc_session> session;
+  std::vector<rtc_credentials> credentials;  ///< the latest is the last
+  base::ip_address source;                   ///< who asked for it
+  std::string location;                      ///< path and query by which the client names it, may be empty
+  std::string resource;                      ///< the same, by which its origin does
+  std::vector<base::endpoint> api;           ///< of its origin
+  cluster::epoch epoch;                      ///< under which it publishes
+  servers::session_log log;
+  base::time_point opened_at{}, stored_at{};
+};
+
+/// All WebRTC sessions of a proxy: told to the shards, ended when consent is gone, their origin is dead or the stream
+/// has another owner; left in the store for another proxy, or taken over from one. Everything on the control thread,
+/// but for the calls of rtc_reports.
+class rtc_sessions final : public rtc_reports {
+ public:
+  struct surroundings {
+    runtime::loop& control;
+    director& owners;
+    cluster::session_store& store;
+    const rtc_config& config;
+    base::log_sink& log;
+    base::metrics& metrics;
+  };
+  explicit rtc_sessions(const surroundings& around);
+  ~rtc_sessions();
+  /// Once, before any session; the relays outlive this object's last session.
+  void attach(std::vector<rtc_relay*> relays) { relays_ = std::move(relays); }
+
+  /// Whether one more may come from there. Reasons: too_many_sessions, too_many_of_source.
+  base::result<void> admit(const base::ip_address& source) const;
+
+  struct opening {
+    std::string id;
+    rtc_kind kind = rtc_kind::play;
+    cluster::stream_key key;
+    base::endpoint client;
+    cluster::assignment to;
+    base::endpoint origin;
+    rtc_credentials credentials;
+    std::string location, resource;
+  };
+  /// A session that its origin has agreed to. One with the same name ends. A publish counts with the director from now
+  /// on.
+  rtc_entry& open(opening o);
+  /// An ICE restart: the client will ask with these too.
+  void add_credentials(rtc_entry& e, rtc_credentials with);
+  /// `reason` is a literal. Does nothing if it has ended.
+  void end(const std::shared_ptr<rtc_session>& s, std::string_view reason);
+  /// nullptr: not one of this proxy's.
+  rtc_entry* find_location(const std::string& location);
+  rtc_entry* find_username(const std::string& username);
+  rtc_entry* find(const std::shared_ptr<rtc_session>& s);
+  /// Names, by `username`, the stream of a session that some proxy of the cluster has; empty: nobody knows it.
+  void find_stored(const std::string& username, std::function<void(const std::string& stream)> done);
+  std::string next_id() { return id_prefix_ + "-" + std::to_string(++ids_); }
+
+  // What the control thread decides of origins and streams.
+  void origin_lost(const std::string& origin_id, cluster::loss_reason reason);
+  void owner_changed(const cluster::stream_key& key, const cluster::assignment& to);
+  /// True if the stream is published by a session here, which has said no: WebRTC cannot move.
+  bool refuse_move(const cluster::action::move& what);
+
+  size_t count() const { return entries_.size(); }
+  void for_each(const std::function<void(const rtc_session& s)>& visit) const;
+  void close_all(std::string_view reason);
+
+  // rtc_reports: any thread
+  void look_up(const std::string& username, const base::endpoint& from, unsigned shard) override;
+  void failed(const std::shared_ptr<rtc_session>& s, std::string_view reason) override;
+
+ private:
+  void tell(const rtc_entry& e, const rtc_credentials& with);
+  struct resumption;
+  void look_up_here(resumption r);
+  void resume(resumption r, const std::string& value);
+  base::result<void> resumed(resumption& r, const base::result<cluster::assignment>& found);
+  void missed(const resumption& r, std::string_view reason);
+  void store(rtc_entry& e);
+  void sweep();
+  std::string_view overdue(const rtc_entry& e) const;
+  void end_where(std::string_view reason, const std::function<bool(const rtc_entry&)>& which);
+  void post(std::function<void(rtc_sessions&)> task);
+
+  const surroundings here_;
+  std::vector<rtc_relay*> relays_;
+  std::unordered_map<const rtc_session*, rtc_entry> entries_;
+  std::unordered_map<std::string, const rtc_session*> by_username_, by_location_;
+  std::map<base::ip_address, size_t> by_source_;
+  std::unordered_set<std::string> resuming_;  // names that are being looked up; bounded
+  const std::string id_prefix_;
+  uint64_t ids_ = 0;
+  base::metric_cell& sessions_cell_;
+  runtime::timer sweep_timer_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace sluice::relay

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/log.hpp"
+#include "base/metrics.hpp"
+#include "relay/director.hpp"
+#include "relay/rtc/ask.hpp"
+#include "relay/rtc/sessions.hpp"
+#include "runtime/descriptor_budget.hpp"
+#include "runtime/http_server.hpp"
+
+namespace sluice::relay {
+
+class rtc_exchange;
+class rtc_change;
+
+/// WebRTC's requests over HTTP: WHIP (RFC 9725), WHEP, and the older calls of SRS. Each goes to the API of the stream's
+/// origin; what that agrees to becomes a session (rtc_sessions). Control thread.
+class rtc_signalling {
+ public:
+  struct surroundings {
+    runtime::loop& control;
+    director& owners;
+    rtc_sessions& sessions;
+    const rtc_config& config;
+    const cluster::vhost_rules& vhosts;
+    base::log_sink& log;
+    base::metrics& metrics;
+    runtime::descriptor_budget* descriptors;
+  };
+  explicit rtc_signalling(const surroundings& around);
+  ~rtc_signalling();
+  /// Where media is served: told before the first request.
+  void set_media(const base::endpoint& at) { media_ = at; }
+
+  using respond = runtime::http_server::respond;
+  /// POST
+  void begin(rtc_kind kind, rtc_form form, const runtime::http_request& request, respond done);
+  /// DELETE and PATCH of what Location named.
+  void change(const runtime::http_request& request, respond done);
+  static runtime::http_response options();
+  /// What is under way ends; no answers follow.
+  void close();
+
+ private:
+  friend class rtc_exchange;
+  friend class rtc_change;
+  std::vector<base::endpoint> candidates(const runtime::http_request& request, const rtc_ask& ask) const;
+  void refuse(const runtime::http_request& request, std::string_view reason, int status, std::string_view text,
+              std::string_view stream, const respond& done);
+  runtime::http_client_request to_origin(const runtime::http_request& request, const base::endpoint& api,
+                                         std::string_view target, std::string body) const;
+  void retire(const void* what) { under_way_.erase(what); }
+
+  const surroundings here_;
+  runtime::http_pool pool_;
+  base::endpoint media_;
+  std::unordered_map<const void*, std::shared_ptr<void>> under_way_;  // bounded by the server's connections
+};
+
+/// The answer of ours to a request that failed: JSON, as the APIs give it, which pages may read.
+runtime::http_response rtc_failure(int status, std::string_view text);
+
+}  // namespace sluice::relay
