@@ -110,7 +110,7 @@ void router::operator()(const http_request& request, respond done) const {
     if (auto page = pages_(request)) return done(std::move(*page));
   }
   // A preflight carries no Authorization (Fetch, 3.2.2), and tells nothing but the methods.
-  if (request.method == "OPTIONS" && !allow.empty()) {
+  if (request.method == "OPTIONS" && !chosen && !allow.empty()) {
     http_response response;
     response.headers.emplace_back("Allow", allow + ", OPTIONS");
     return done(std::move(response));

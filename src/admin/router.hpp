@@ -20,7 +20,7 @@ enum class access : uint8_t {
 };
 
 /// Answers requests by method and path: 404 for an unknown path, 405 (with Allow) for a known one with another method,
-/// both as JSON; OPTIONS and HEAD as HTTP wants. With a token, routes that want it answer 401 without
+/// both as JSON; OPTIONS (where no route says more) and HEAD as HTTP wants. With a token, routes that want it answer 401 without
 /// `Authorization: Bearer TOKEN`.
 class router {
  public:

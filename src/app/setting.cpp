@@ -140,6 +140,19 @@ setting::setter networks(std::vector<base::network>& into) {
   };
 }
 
+setting::setter addresses(std::vector<base::ip_address>& into) {
+  return [&into](std::string_view text) -> base::result<void> {
+    std::vector<base::ip_address> all;
+    for (const auto& part : split_list(text)) {
+      const auto one = parse_address(part);
+      if (!one) return base::fail("bad_value", fmt::format("{}: {}", part, one.error().text));
+      all.push_back(*one);
+    }
+    into = std::move(all);
+    return {};
+  };
+}
+
 setting::setter address(base::ip_address& into) { return parsed(into, parse_address); }
 setting::setter address(std::optional<base::ip_address>& into) { return parsed_or_none(into, parse_address); }
 setting::setter port(uint16_t& into) { return parsed(into, parse_port); }

@@ -60,6 +60,7 @@ setting::setter text(std::string& into);
 setting::setter texts(std::vector<std::string>& into);
 setting::setter networks(std::vector<base::network>& into);
 setting::setter host_ports(std::vector<resp::host_port>& into);
+setting::setter addresses(std::vector<base::ip_address>& into);
 setting::setter address(base::ip_address& into);
 setting::setter address(std::optional<base::ip_address>& into);  ///< empty text: none
 setting::setter port(uint16_t& into);

@@ -20,7 +20,7 @@ void add_listening(setting_table& t, roles::proxy_config& c) {
   add("rtmp_server", "11935", "RTMP clients.", c.rtmp);
   add("http_server", "18080", "HTTP-FLV, HTTP-TS and HLS players, and the player page.", c.http);
   add("http_api", "11985", "HTTP API, WHIP and WHEP.", c.http_api);
-  add("webrtc_server", "18000", "WebRTC media (UDP). Checked; it does not serve yet.", c.webrtc);
+  add("webrtc_server", "18000", "WebRTC media (UDP); its requests come to the HTTP API.", c.webrtc);
   add("srt_server", "20080", "SRT clients (UDP). Checked; it does not serve yet.", c.srt);
   add("system_api", "12025", "Registration of origins, metrics.", c.system_api);
   t.settings.push_back({group, "upgrade_socket", "FILE", "",
@@ -168,8 +168,8 @@ void add_trust(setting_table& t, roles::proxy_config& c) {
        store::choice<address_prefix_mode>(c.client_address_prefix, {{"auto", address_prefix_mode::automatic},
                                                                     {"on", address_prefix_mode::on},
                                                                     {"off", address_prefix_mode::off}})});
-  add({group, "advertise", "IP", "", "This proxy's address as clients see it; empty: the one they connected to.",
-       store::address(c.advertise)});
+  add({group, "advertise", "IP,…", "", "This proxy's addresses as clients see them; empty: the one they connected to.",
+       store::addresses(c.advertise), false, true});
   add({group, "http_api_auth_enabled", "on|off", "off", "Ask for a token on the HTTP API and for registrations.",
        store::on_off(c.auth.enabled)});
   add({group, "http_api_auth_type", "TYPE", "", "`bearer`, the only type; required when enabled.",

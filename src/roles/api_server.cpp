@@ -10,15 +10,15 @@
 namespace sluice::roles {
 namespace {
 
-constexpr size_t connections_max = 64;
+constexpr size_t connections_max = 64, crowd_max = 1024;
 // One host, or all behind one address translation, cannot take them all. The origins of `run` share a loopback address.
-constexpr size_t connections_per_peer_max = 16;
+constexpr size_t connections_per_peer_max = 16, crowd_per_peer_max = 256;
 
 }  // namespace
 
 base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l,
                                                              base::result<runtime::tcp_listeners> from,
-                                                             admin::router routes, base::log_sink& log,
+                                                             admin::router routes, api_crowd crowd, base::log_sink& log,
                                                              base::metrics& metrics) {
   if (!from) return tl::unexpected(from.error());
   const auto count = [&metrics](std::string reason) {
@@ -28,8 +28,8 @@ base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l,
         .add();
   };
   runtime::http_server::limits limits;
-  limits.connections_max = connections_max;
-  limits.connections_per_peer_max = connections_per_peer_max;
+  limits.connections_max = crowd == api_crowd::many ? crowd_max : connections_max;
+  limits.connections_per_peer_max = crowd == api_crowd::many ? crowd_per_peer_max : connections_per_peer_max;
   limits.unbounded_peer = [](const base::ip_address& a) { return a.is_loopback(); };
   limits.on_refused = [count](std::string_view reason) { count(std::string(reason)); };
   return runtime::http_server::open(

@@ -12,11 +12,13 @@
 
 namespace sluice::roles {
 
-/// Serves `routes` on `from` (an error there is returned), for a few clients at a time; every request that is refused
-/// is logged and counted.
+/// How many clients an API serves at a time: each of an operator or an origin, or of players who may wait.
+enum class api_crowd : uint8_t { few, many };
+
+/// Serves `routes` on `from` (an error there is returned); every request that is refused is logged and counted.
 base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l,
                                                              base::result<runtime::tcp_listeners> from,
-                                                             admin::router routes, base::log_sink& log,
+                                                             admin::router routes, api_crowd crowd, base::log_sink& log,
                                                              base::metrics& metrics);
 
 /// The HTTP port of players. A connection may stay as long as it asks for something now and then (HLS).

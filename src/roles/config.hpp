@@ -100,7 +100,7 @@ struct proxy_config : common_config {
   listen_address rtmp;
   listen_address http;  ///< HTTP-FLV, HTTP-TS, HLS, /api/v1/versions and pages
   listen_address http_api;
-  listen_address webrtc;      ///< UDP; checked, it does not serve yet
+  listen_address webrtc;      ///< UDP: media of WebRTC clients
   listen_address srt;         ///< UDP; checked, it does not serve yet
   listen_address system_api;  ///< registration of origins, metrics
 
@@ -127,7 +127,7 @@ struct proxy_config : common_config {
   address_prefix_mode client_address_prefix{};
   std::vector<base::network>
       origin_networks;  ///< where an origin may be; empty: anywhere that is not forbidden by its kind
-  std::optional<base::ip_address> advertise;  ///< the address that clients and origins are told, if not the bound one
+  std::vector<base::ip_address> advertise;  ///< addresses that clients are told, if not the one that they reached
   base::duration hls_segment{};               ///< the least length of an HLS segment
   unsigned shards = 0;                        ///< threads; 0: runtime::usable_cpus()
   base::duration merge{};                     ///< bound on the delay for merging writes to viewers; 0: none

@@ -93,7 +93,8 @@ class origin {
     me_.http = {http_->local()};
     const admin::version_info version{SLUICE_VERSION, me_.pid, me_.server, me_.service};
     auto routes = admin::make_origin_api(version, [this](bool per_stream) { return metrics_text(per_stream); });
-    auto api = open_api(loop_, runtime::listen_on(config_.api.at, {}), std::move(routes), log_, metrics_);
+    auto api =
+        open_api(loop_, runtime::listen_on(config_.api.at, {}), std::move(routes), api_crowd::few, log_, metrics_);
     if (!api) return cannot_listen(log_, config_.api.key, config_.api.at, api.error().reason, api.error().text);
     me_.api = {(*api)->local()};
 

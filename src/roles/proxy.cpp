@@ -13,6 +13,7 @@
 #include "roles/cluster_handover.hpp"
 #include "roles/exit_deadline.hpp"
 #include "roles/listeners.hpp"
+#include "roles/proxy_rtc.hpp"
 #include "roles/proxy_setup.hpp"
 #include "roles/proxy_shard.hpp"
 #include "roles/proxy_state.hpp"
@@ -58,6 +59,8 @@ class proxy {
         listeners_(shard_count_, log),
         upgrade_(control_, config.upgrade_socket, log, metrics_,
                  {[this] { return offer(); }, [this] { give_way(); }, [this] { fail(); }}),
+        rtc_(config, {control_, threads_, shard_metrics_, director_, state_.sessions(), budget_, relays_.vhosts, log,
+                      metrics_}),
         open_timer_(control_, [this] { open_media("fewer origins than awaited have registered"); }),
         drain_timer_(control_, [this] { on_drain_check(); }) {}
 
@@ -91,8 +94,9 @@ class proxy {
     const auto http = listeners_.reserve("http", config_.http);
     if (!http) return refuse_start(config_.http, http.error());
     http_at_ = *http;
-    for (const auto* udp : {&config_.webrtc, &config_.srt})
-      if (const auto free = runtime::check_udp_port(udp->at); !free) return refuse_start(*udp, free.error());
+    if (const auto webrtc = rtc_.reserve(); !webrtc) return refuse_start(config_.webrtc, webrtc.error());
+    if (const auto free = runtime::check_udp_port(config_.srt.at); !free)
+      return refuse_start(config_.srt, free.error());
 
     if (!config_.static_files.empty() && !admin::static_files(config_.static_files).available())
       log_.warn("no_static_files", {{"folder", config_.static_files},
@@ -112,17 +116,21 @@ class proxy {
       const char* name;
       const listen_address& listen;
       admin::router routes;
+      api_crowd crowd;
       std::unique_ptr<runtime::http_server>& server;
     };
     const cluster::address_policy policy{config_.origin_networks};
-    api apis[] = {{"http_api", config_.http_api, admin::make_proxy_api(version_, token, unready), http_api_},
+    auto proxy_api = admin::make_proxy_api(version_, token, unready);
+    rtc_.add_routes(proxy_api);
+    api apis[] = {{"http_api", config_.http_api, std::move(proxy_api), api_crowd::many, http_api_},
                   {"system_api", config_.system_api,
                    admin::make_system_api(
                        version_, policy, token, sink, [this](bool per_stream) { return metrics_text(per_stream); },
                        unready, state_.operations()),
-                   system_api_}};
+                   api_crowd::few, system_api_}};
     for (auto& a : apis) {
-      auto opened = open_api(control_, listeners_.alone(a.name, a.listen), std::move(a.routes), log_, metrics_);
+      auto opened =
+          open_api(control_, listeners_.alone(a.name, a.listen), std::move(a.routes), a.crowd, log_, metrics_);
       if (!opened) return refuse_start(a.listen, opened.error());
       a.server = std::move(*opened);
     }
@@ -155,12 +163,14 @@ class proxy {
   void pass_on_decisions() {
     director_.on_origin_lost = [this](const std::string& origin_id, cluster::loss_reason reason) {
       on_every_shard([origin_id, reason](relay::shard_context& s) { s.origin_lost(origin_id, reason); });
+      rtc_.origin_lost(origin_id, reason);
     };
     director_.on_owner_changed = [this](const cluster::stream_key& key, const cluster::assignment& to) {
       on_every_shard([key, to](relay::shard_context& s) { s.owner_changed(key, to); });
+      rtc_.owner_changed(key, to);
     };
     director_.on_move = [this](const cluster::action::move& what) {
-      on_every_shard([what](relay::shard_context& s) { s.move(what); });
+      if (!rtc_.refuse_move(what)) on_every_shard([what](relay::shard_context& s) { s.move(what); });
     };
   }
 
@@ -172,6 +182,7 @@ class proxy {
     r.now = control_.now();
     r.snapshot = director_.snapshot();
     r.streams = director_.streams();
+    rtc_.for_each_viewer([&](const std::string& stream) { ++r.figures[stream].viewers; });
     std::mutex mutex;
     threads_.run_on_all([&](runtime::shard& s) {
       const auto publishers = relay::publisher_statuses(shards_[s.index()]->context);
@@ -225,8 +236,15 @@ class proxy {
       exit_code_ = rtmp ? refuse_start(config_.http, http.error()) : refuse_start(config_.rtmp, rtmp.error());
       return control_.stop();
     }
-    const named_endpoints addresses = {
-        {"rtmp", rtmp_at_}, {"http", http_at_}, {"http_api", http_api_->local()}, {"system_api", system_api_->local()}};
+    if (const auto webrtc = rtc_.open(); !webrtc) {
+      exit_code_ = refuse_start(config_.webrtc, webrtc.error());
+      return control_.stop();
+    }
+    const named_endpoints addresses = {{"rtmp", rtmp_at_},
+                                       {"http", http_at_},
+                                       {"http_api", http_api_->local()},
+                                       {"webrtc", rtc_.at()},
+                                       {"system_api", system_api_->local()}};
     report_phase(config_.ready_fd, "ready", addresses);
     log_ready(log_, addresses);
     if (config_.ready_fd >= 0) ::close(config_.ready_fd);
@@ -262,9 +280,11 @@ class proxy {
       feeds_[i] = &shards_[i]->feeds;
       hls_[i] = &shards_[i]->hls;
     });
+    rtc_.start();
   }
 
   void stop_shards() {
+    rtc_.close("shutdown");
     // Clients first, while all feeds are there for them to leave; then feeds, whose farewells reach other shards; then
     // the rest.
     threads_.run_on_all([this](runtime::shard& s) {
@@ -286,7 +306,7 @@ class proxy {
   }
 
   size_t sessions() {
-    std::atomic<size_t> all{0};
+    std::atomic<size_t> all{rtc_.sessions()};
     threads_.run_on_all([&](runtime::shard& s) { all += shards_[s.index()]->sessions(); });
     return all;
   }
@@ -332,6 +352,7 @@ class proxy {
     exit_deadline_.emplace(log_, config_.force_quit);
     log_.info("stopping", {{"sessions", sessions()}});
     give_up_at_ = control_.now() + config_.grace_quit;
+    rtc_.stop_taking();
     std::atomic<size_t> asked{0};
     threads_.run_on_all([&](runtime::shard& s) {
       auto& server = shards_[s.index()]->server;
@@ -346,7 +367,8 @@ class proxy {
 
   bool all_done() {
     // Who has connected and not yet asked is a session too; of the APIs' clients only where they cannot ask again.
-    std::atomic<size_t> left{given_way_ ? http_api_->connections() + system_api_->connections() : 0};
+    std::atomic<size_t> left{rtc_.sessions() +
+                             (given_way_ ? http_api_->connections() + system_api_->connections() : 0)};
     threads_.run_on_all([&](runtime::shard& s) {
       const auto& mine = *shards_[s.index()];
       left += mine.sessions() + mine.context.ending.size() + (mine.http ? mine.http->connections() : 0);
@@ -395,6 +417,7 @@ class proxy {
   std::deque<base::metrics> shard_metrics_;
   std::vector<relay::feed_set*> feeds_;
   std::vector<relay::hls_relay*> hls_;
+  proxy_rtc rtc_;
   const base::time_point started_ = control_.now();
   base::endpoint rtmp_at_, http_at_;
   const admin::version_info version_{SLUICE_VERSION, std::to_string(::getpid()), {}, {}, director_.proxy_id()};

@@ -93,16 +93,18 @@ void proxy_rtc::add_routes(admin::router& api) {
   options("/rtc/v1/resource/{}");
 }
 
-base::result<void> proxy_rtc::open() {
-  base::result<void> all;
-  std::mutex mutex;
+void proxy_rtc::start() {
   const uint64_t seed = random_seed();
-  // Every shard knows all relays before any of them serves.
   here_.shards.run_on_all([&](runtime::shard& s) {
     parts_[s.index()] = std::make_unique<shard_part>(s, here_, config_, sessions_, relays_, seed);
     relays_[s.index()] = &parts_[s.index()]->relay;
   });
   sessions_.attach(relays_);
+}
+
+base::result<void> proxy_rtc::open() {
+  base::result<void> all;
+  std::mutex mutex;
   here_.shards.run_on_all([&](runtime::shard& s) {
     const auto opened = parts_[s.index()]->relay.listen(at_);
     const std::lock_guard lock(mutex);
@@ -121,6 +123,9 @@ void proxy_rtc::for_each_viewer(const std::function<void(const std::string& stre
 void proxy_rtc::close(std::string_view reason) {
   signalling_.close();
   sessions_.close_all(reason);
+  // What one shard has posted to another is gone when the parts are.
+  here_.shards.run_on_all([&](runtime::shard& s) { parts_[s.index()]->relay.stop(); });
+  here_.shards.run_on_all([](runtime::shard&) {});
   here_.shards.run_on_all([&](runtime::shard& s) { parts_[s.index()].reset(); });
 }
 

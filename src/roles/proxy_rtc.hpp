@@ -39,8 +39,12 @@ class proxy_rtc {
   base::result<void> reserve();
   /// The requests that begin and change sessions.
   void add_routes(admin::router& api);
-  /// The shards, which run, serve media from now on.
+  /// The shards run. Before the first request.
+  void start();
+  /// Media is served from now on.
   base::result<void> open();
+  /// No new sessions from now on.
+  void stop_taking() { signalling_.stop_taking(); }
   base::endpoint at() const { return at_; }
 
   // What the control thread decides.

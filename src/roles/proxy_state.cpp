@@ -52,11 +52,19 @@ cluster::redis_state::config state_of(const proxy_config& c, const std::string& 
 proxy_state::proxy_state(runtime::loop& control, const proxy_config& config, std::string proxy_id, base::log_sink& log,
                          base::metrics& metrics)
     : log_(log), patience_(control, [this] { become_known(); }) {
-  if (config.balancer == load_balancer::redis)
+  if (config.balancer == load_balancer::redis) {
     redis_ = std::make_unique<cluster::redis_state>(control, server_of(config.redis, proxy_id),
                                                     state_of(config, proxy_id), log, metrics);
-  else
-    memory_ = std::make_unique<cluster::memory_store>([] { return runtime::loop::monotonic_now(); });
+    return;
+  }
+  const auto now = [] { return runtime::loop::monotonic_now(); };
+  memory_ = std::make_unique<cluster::memory_store>(now);
+  memory_sessions_ = std::make_unique<cluster::memory_session_store>(now);
+}
+
+cluster::session_store& proxy_state::sessions() {
+  if (redis_) return redis_->sessions();
+  return *memory_sessions_;
 }
 
 cluster::owner_store& proxy_state::store() {

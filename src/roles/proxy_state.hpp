@@ -10,6 +10,7 @@
 #include "base/metrics.hpp"
 #include "cluster/store/memory_store.hpp"
 #include "cluster/store/redis_state.hpp"
+#include "cluster/store/session_store.hpp"
 #include "relay/director.hpp"
 #include "roles/config.hpp"
 
@@ -26,6 +27,7 @@ class proxy_state {
               base::metrics& metrics);
 
   cluster::owner_store& store();
+  cluster::session_store& sessions();
   /// From now on `director` hears what other proxies say, and `report` is this proxy's part of the picture.
   void attach(relay::director& director, own_report report);
   /// Calls `task` once the state of the cluster is known, or as known as it will be for now: at once, or when Redis has
@@ -52,6 +54,7 @@ class proxy_state {
 
   base::log_sink& log_;
   std::unique_ptr<cluster::memory_store> memory_;
+  std::unique_ptr<cluster::memory_session_store> memory_sessions_;
   std::unique_ptr<cluster::redis_state> redis_;
   relay::director* director_ = nullptr;
   own_report own_report_;

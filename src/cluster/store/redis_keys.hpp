@@ -31,6 +31,8 @@ class redis_keys {
   std::string proxies() const { return prefix_ + "sluice-proxies"; }
   /// A hash: server id of an origin that is drained → since when, wall clock ms.
   std::string drains() const { return prefix_ + "sluice-drains"; }
+  /// Any other name, with the prefix.
+  std::string named(std::string_view name) const { return prefix_ + std::string(name); }
   /// The channel of publish/subscribe.
   std::string channel() const { return prefix_ + "sluice-messages"; }
 

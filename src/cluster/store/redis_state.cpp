@@ -43,6 +43,7 @@ redis_state::redis_state(runtime::loop& l, runtime::redis_options server, config
       keys_(config_.key_prefix),
       client_(l, std::move(server), log, metrics),
       store_(client_, keys_, config_.proxy_id),
+      sessions_(client_, keys_),
       origins_(client_, keys_, config_.origins),
       pulse_(l, [this] { pulse(); }),
       bad_messages_(metrics.counter("sluice_bad_messages_total", "Messages of other proxies that could not be read.")) {

@@ -11,6 +11,7 @@
 #include "base/time.hpp"
 #include "cluster/store/cluster_message.hpp"
 #include "cluster/store/redis_origins.hpp"
+#include "cluster/store/redis_sessions.hpp"
 #include "cluster/store/redis_store.hpp"
 #include "runtime/loop.hpp"
 
@@ -55,6 +56,7 @@ class redis_state {
   ~redis_state();
 
   owner_store& store() { return store_; }
+  session_store& sessions() { return sessions_; }
   void listen(listener to) { listener_ = std::move(to); }
   /// An origin has registered with this proxy.
   void origin_registered(const origin_registration& registration);
@@ -96,6 +98,7 @@ class redis_state {
   const redis_keys keys_;
   runtime::redis_client client_;
   redis_store store_;
+  redis_sessions sessions_;
   redis_origins origins_;
   listener listener_;
   runtime::timer pulse_;

@@ -65,7 +65,9 @@ void rtc_exchange::found(base::result<cluster::assignment> owner) {
   }
   to_ = std::move(*owner);
   next_endpoint_ = 0;
-  if (to_.api.empty()) return unreachable({"no_endpoint", "the stream's origin server names no API endpoint"});
+  // Of ours those that serve WebRTC say so.
+  if (to_.api.empty() || (to_.is_sluice && to_.rtc_udp.empty()))
+    return unreachable({"no_endpoint", "the stream's origin server does not serve WebRTC"});
   ask_origin();
 }
 
@@ -123,7 +125,7 @@ void rtc_exchange::agreed(const runtime::http_response& answer) {
   if (!parsed && parsed.error().reason == "origin_refused") return pass_on(answer, answer.body);
   if (!parsed) return refuse(parsed.error().reason, 502, parsed.error().text);
   std::optional<base::endpoint> media = parsed->candidate;
-  if (!to_.rtc.empty()) media = to_.rtc.front();
+  if (!to_.rtc_udp.empty()) media = to_.rtc_udp.front();
   if (!media) return refuse("no_endpoint", 502, "the stream's origin server names no endpoint of WebRTC media");
 
   rtc_sessions::opening o{.id = id_,

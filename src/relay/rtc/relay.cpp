@@ -62,6 +62,14 @@ base::result<void> rtc_relay::listen(const base::endpoint& at) {
   return {};
 }
 
+void rtc_relay::stop() {
+  stopped_ = true;
+  peers_.clear();
+  sessions_.clear();
+  names_.clear();
+  socket_.reset();
+}
+
 // ---- from clients
 
 void rtc_relay::on_datagrams(runtime::udp_socket&, std::span<const runtime::datagram> batch) {
@@ -179,6 +187,7 @@ void rtc_relay::to_client(local_session& s, std::span<const runtime::datagram> b
 // ---- sessions
 
 void rtc_relay::add(std::shared_ptr<rtc_session> s, rtc_credentials with) {
+  if (s->over.load(std::memory_order_acquire)) return;
   misses_.remove(with.username);
   names_.insert_or_assign(std::move(with.username), known_name{std::move(s), std::move(with.password), {}});
 }
@@ -232,6 +241,7 @@ bool rtc_relay::settle(local_session& s) {
 // ---- between shards
 
 void rtc_relay::hand_over(foreign what) {
+  if (stopped_) return;
   const int home = what.session->home.load(std::memory_order_acquire);
   if (home == own() || home == rtc_session::homeless) return drop("moving");
   if (foreign_under_way_->load(std::memory_order_relaxed) >= foreign_max) return drop("busy");
@@ -272,7 +282,7 @@ void rtc_relay::follow_client(local_session& s) {
 }
 
 void rtc_relay::adopt(moving what) {
-  if (what.session->over.load(std::memory_order_acquire)) return;
+  if (stopped_ || what.session->over.load(std::memory_order_acquire)) return;
   local_session& s = local(what.session);
   s.paths = std::move(what.paths);
   if (auto adopted = upstream::adopt(*this, s, what.descriptor); !adopted)

@@ -62,6 +62,9 @@ class rtc_relay final : runtime::udp_handler {
   /// The port is shared with the other shards: runtime::reserve_udp_port().
   base::result<void> listen(const base::endpoint& at);
 
+  /// Serves nobody any more, and posts nothing to other shards: call it on each before any is destroyed.
+  void stop();
+
   // By the control thread, posted.
   void add(std::shared_ptr<rtc_session> s, rtc_credentials with);
   /// The session is over. `usernames`: all that add() told.
@@ -124,6 +127,7 @@ class rtc_relay final : runtime::udp_handler {
 
   const surroundings here_;
   std::unique_ptr<runtime::udp_socket> socket_;
+  bool stopped_ = false;
   std::unordered_map<std::string, known_name, name_hash, std::equal_to<>> names_;
   std::unordered_map<const rtc_session*, std::unique_ptr<local_session>> sessions_;
   std::unordered_map<base::endpoint, peer, endpoint_hash> peers_;

@@ -68,7 +68,7 @@ base::result<void> rtc_sessions::resumed(resumption& r, const base::result<clust
   } else if (auto room = admit(r.from.address); !room) {
     ok = room;
   } else {
-    if (!found->rtc.empty()) origin = found->rtc.front();
+    if (!found->rtc_udp.empty()) origin = found->rtc_udp.front();
     if (const auto told = base::endpoint::parse(r.record.rtc)) origin = told;
     if (!origin) ok = base::fail("no_endpoint");
   }

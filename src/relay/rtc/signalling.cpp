@@ -34,6 +34,7 @@ rtc_signalling::~rtc_signalling() { close(); }
 void rtc_signalling::close() { under_way_.clear(); }
 
 void rtc_signalling::begin(rtc_kind kind, rtc_form form, const runtime::http_request& request, respond done) {
+  if (stopping_) return refuse(request, "stopping", 503, "this proxy is being stopped", {}, done);
   const auto local = request.local.address;
   auto ask = parse_rtc_ask(request, form, {local, discard_port}, here_.vhosts);
   if (!ask) return refuse(request, ask.error().reason, rtc_status_of(ask.error()), ask.error().text, {}, done);

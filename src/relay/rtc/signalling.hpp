@@ -37,6 +37,9 @@ class rtc_signalling {
   /// Where media is served: told before the first request.
   void set_media(const base::endpoint& at) { media_ = at; }
 
+  /// Who wants to begin is refused from now on.
+  void stop_taking() { stopping_ = true; }
+
   using respond = runtime::http_server::respond;
   /// POST
   void begin(rtc_kind kind, rtc_form form, const runtime::http_request& request, respond done);
@@ -59,6 +62,7 @@ class rtc_signalling {
   const surroundings here_;
   runtime::http_pool pool_;
   base::endpoint media_;
+  bool stopping_ = false;
   std::unordered_map<const void*, std::shared_ptr<void>> under_way_;  // bounded by the server's connections
 };
 

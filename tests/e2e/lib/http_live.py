@@ -146,7 +146,7 @@ class TsViewer(HttpViewer):
 
 class HttpOrigin:
     """A server whose answers a test decides: `answer(handler)` is called on the request's thread. `requests`: (method, target, headers)
-    of each, with the names in lower case; `gone`: how many clients were seen to hang up."""
+    of each, with the names in lower case; `handler.body` is what came with it; `gone`: how many clients were seen to hang up."""
 
     def __init__(self):
         outer = self
@@ -183,12 +183,13 @@ class HttpOrigin:
                 self.close_connection = True
 
             def do_GET(self):
+                self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 with outer.signal:
                     outer.requests.append((self.command, self.path, {n.lower(): v for n, v in self.headers.items()}))
                 outer.signal.changed()
                 outer.answer(self)
 
-            do_HEAD = do_GET
+            do_HEAD = do_POST = do_DELETE = do_PATCH = do_GET
 
             def log_message(self, *_):
                 pass
