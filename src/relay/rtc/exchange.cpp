@@ -59,6 +59,7 @@ void rtc_exchange::find() {
 
 void rtc_exchange::found(base::result<cluster::assignment> owner) {
   if (kind_ == rtc_kind::play || !owner) asking_ = 0;
+  if (!owner && !failed_.empty()) return refuse(last_failure_.reason, 502, last_failure_.text);
   if (!owner) {
     const bool missing = owner.error().reason == "stream_not_found";
     return refuse(owner.error().reason, missing ? 404 : 503, owner.error().text);
@@ -112,6 +113,7 @@ void rtc_exchange::unreachable(const base::error& e) {
   if (kind_ == rtc_kind::publish) {
     here().owners.cancel(std::exchange(asking_, 0));
     failed_.push_back(to_.origin_id);
+    last_failure_ = e;
     if (failed_.size() >= here().config.claim_attempts) return refuse(e.reason, 502, e.text);
     return find();
   }

@@ -40,6 +40,7 @@ class rtc_exchange : public std::enable_shared_from_this<rtc_exchange> {
   const base::time_point give_up_at_;
   cluster::assignment to_;
   std::vector<std::string> failed_;  // origins that could not be reached, or do not serve WebRTC
+  base::error last_failure_;         // of the last of them
   size_t next_endpoint_ = 0;
   uint64_t asking_ = 0;  // the question to the director that is not answered, or a claim that is not used; or 0
   std::function<void()> stop_fetch_;
