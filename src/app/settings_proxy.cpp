@@ -21,7 +21,7 @@ void add_listening(setting_table& t, roles::proxy_config& c) {
   add("http_server", "18080", "HTTP-FLV, HTTP-TS and HLS players, and the player page.", c.http);
   add("http_api", "11985", "HTTP API, WHIP and WHEP.", c.http_api);
   add("webrtc_server", "18000", "WebRTC media (UDP); its requests come to the HTTP API.", c.webrtc);
-  add("srt_server", "20080", "SRT clients (UDP). Checked; it does not serve yet.", c.srt);
+  add("srt_server", "20080", "SRT clients (UDP).", c.srt);
   add("system_api", "12025", "Registration of origins, metrics.", c.system_api);
   t.settings.push_back({group, "upgrade_socket", "FILE", "",
                         "A Unix socket by which the next proxy on this host, started with the same setting, takes all "
@@ -69,6 +69,8 @@ void add_limits_and_media(setting_table& t, roles::proxy_config& c) {
        store::duration(c.handshake_timeout, milliseconds(100), minutes(5))});
   add({limits, "max_sessions", "N", "0", "Sessions at once; 0: as many as the descriptor limit allows.",
        store::number<size_t>(c.max_sessions, 0, 10'000'000)});
+  add({limits, "srt_sessions_per_address", "N", "256", "SRT sessions at once of one client address; 0: no limit.",
+       store::number<size_t>(c.srt_sessions_per_address, 0, 10'000'000)});
   add({limits, "shards", "N", "0", "Threads; 0: one for each processor that the process may use.",
        store::number<unsigned>(c.shards, 0, 1024)});
   add({limits, "grace_quit_timeout", "DURATION", "20s", "After SIGTERM, how long sessions may end by themselves.",

@@ -26,6 +26,7 @@ void tell_each(const std::unordered_multimap<cluster::stream_key, T*>& entries, 
 void shard_context::owner_changed(const cluster::stream_key& key, const cluster::assignment& to) {
   tell_each(publishers, key, [&](publish_relay& p) { p.on_owner_changed(to); });
   tell_each(pulls, key, [&](pull_feed& p) { p.on_owner_changed(to); });
+  tell_each(followers, key, [&](owner_watcher& w) { w.on_owner_changed(to); });
 }
 
 void shard_context::move(const cluster::action::move& what) {
@@ -33,7 +34,8 @@ void shard_context::move(const cluster::action::move& what) {
   publish_relay* meant = nullptr;
   for (auto [at, end] = publishers.equal_range(what.key); at != end; ++at)
     if (meant == nullptr || at->second->epoch() == what.from) meant = at->second;
-  if (meant != nullptr) meant->move(what);
+  if (meant != nullptr) return meant->move(what);
+  tell_each(followers, what.key, [&](owner_watcher& w) { w.on_move(what); });
 }
 
 }  // namespace sluice::relay

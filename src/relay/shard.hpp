@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <random>
 #include <unordered_map>
 #include <vector>
@@ -92,6 +93,7 @@ struct shard_context {
   origin_watchers watchers{};
   std::unordered_multimap<cluster::stream_key, publish_relay*> publishers{};  ///< those that run, by stream
   std::unordered_multimap<cluster::stream_key, pull_feed*> pulls{};
+  std::unordered_multimap<cluster::stream_key, owner_watcher*> followers{};
   dial_gate gate{loop, config.dials};
   uint64_t publications = 0;  ///< begun on this shard
   std::minstd_rand random{static_cast<uint32_t>(loop.now().time_since_epoch().count()) + index};  ///< for waits
@@ -108,6 +110,32 @@ struct shard_context {
   void origin_lost(const std::string& origin_id, cluster::loss_reason reason) { watchers.lost(origin_id, reason); }
   void owner_changed(const cluster::stream_key& key, const cluster::assignment& to);
   void move(const cluster::action::move& what);
+};
+
+/// A follower's entry, for as long as it lives or until it leaves.
+class owner_watch {
+ public:
+  owner_watch(shard_context& shard, owner_watcher& w) : shard_(shard), watcher_(w) {}
+  ~owner_watch() { stop(); }
+  owner_watch(const owner_watch&) = delete;
+  owner_watch& operator=(const owner_watch&) = delete;
+  void start(const cluster::stream_key& key) {
+    stop();
+    shard_.followers.emplace(key, &watcher_);
+    key_ = key;
+  }
+  void stop() {
+    if (!key_) return;
+    auto [at, end] = shard_.followers.equal_range(*key_);
+    while (at != end && at->second != &watcher_) ++at;
+    if (at != end) shard_.followers.erase(at);
+    key_.reset();
+  }
+
+ private:
+  shard_context& shard_;
+  owner_watcher& watcher_;
+  std::optional<cluster::stream_key> key_;
 };
 
 }  // namespace sluice::relay

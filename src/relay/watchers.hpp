@@ -18,6 +18,19 @@ class origin_watcher {
   ~origin_watcher() = default;
 };
 
+/// Somebody on a shard whose stream has an owner that he follows by ending: his client comes back, and finds the new
+/// one.
+class owner_watcher {
+ public:
+  /// As cluster::action::owner_changed.
+  virtual void on_owner_changed(const cluster::assignment& to) = 0;
+  /// A drain asks who publishes with epoch `what.from` to leave.
+  virtual void on_move(const cluster::action::move& what) = 0;
+
+ protected:
+  ~owner_watcher() = default;
+};
+
 /// Who on a shard is connected to which origin. One thread.
 class origin_watchers {
  public:

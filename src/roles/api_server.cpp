@@ -80,6 +80,24 @@ void note_process(base::metrics& metrics) {
   metrics.gauge("process_resident_memory_bytes", "Memory resident.").set(resident * ::sysconf(_SC_PAGESIZE));
 }
 
+size_t note_cluster(base::metrics& metrics, const cluster::cluster_snapshot& s) {
+  size_t draining = 0, by_health[3] = {};
+  for (const auto& o : s.origins) {
+    draining += o.draining;
+    ++by_health[static_cast<size_t>(o.health)];
+  }
+  constexpr const char* names[] = {"alive", "suspect", "dead"};
+  for (size_t i = 0; i < 3; ++i)
+    metrics.gauge("sluice_origins", "Origin servers known, by state.", {{"state", names[i]}})
+        .set(static_cast<int64_t>(by_health[i]));
+  metrics.gauge("sluice_origins_draining", "Origin servers that get nothing new, at an operator's wish.")
+      .set(static_cast<int64_t>(draining));
+  metrics.gauge("sluice_streams", "Streams published through this proxy.").set(static_cast<int64_t>(s.streams));
+  metrics.gauge("sluice_degraded_streams", "Streams published through this proxy that have no origin now.")
+      .set(static_cast<int64_t>(s.degraded));
+  return by_health[static_cast<size_t>(cluster::origin_health::alive)];
+}
+
 void note_stream(base::metrics& into, const std::string& stream, size_t viewers, size_t log_bytes, bool live) {
   const base::metric_labels labels{{"stream", stream}};
   into.gauge("sluice_stream_viewers", "Viewers of the stream here; another shard counts as one.", labels)

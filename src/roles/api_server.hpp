@@ -29,6 +29,9 @@ base::result<std::unique_ptr<runtime::http_server>> open_media_http(
 /// Figures of this process, for every role: version, descriptors, resident memory. Written at each scrape.
 void note_process(base::metrics& metrics);
 
+/// Gauges of what a proxy thinks of the cluster. Returns how many origins are alive.
+size_t note_cluster(base::metrics& metrics, const cluster::cluster_snapshot& s);
+
 /// Figures of one stream, for `/metrics?streams=1`.
 void note_stream(base::metrics& into, const std::string& stream, size_t viewers, size_t log_bytes, bool live);
 

@@ -101,7 +101,7 @@ struct proxy_config : common_config {
   listen_address http;  ///< HTTP-FLV, HTTP-TS, HLS, /api/v1/versions and pages
   listen_address http_api;
   listen_address webrtc;      ///< UDP: media of WebRTC clients
-  listen_address srt;         ///< UDP; checked, it does not serve yet
+  listen_address srt;         ///< UDP
   listen_address system_api;  ///< registration of origins, metrics
 
   std::string upgrade_socket;  ///< a path, or empty
@@ -128,15 +128,16 @@ struct proxy_config : common_config {
   std::vector<base::network>
       origin_networks;  ///< where an origin may be; empty: anywhere that is not forbidden by its kind
   std::vector<base::ip_address> advertise;  ///< addresses that clients are told, if not the one that they reached
-  base::duration hls_segment{};               ///< the least length of an HLS segment
-  unsigned shards = 0;                        ///< threads; 0: runtime::usable_cpus()
-  base::duration merge{};                     ///< bound on the delay for merging writes to viewers; 0: none
-  base::duration retention{};                 ///< media kept before the current GOP, per published stream
-  size_t retention_bytes = 0;                 ///< the bound of that, per stream
-  size_t message_bytes_max = 0;               ///< a longer RTMP message closes its connection
+  base::duration hls_segment{};             ///< the least length of an HLS segment
+  unsigned shards = 0;                      ///< threads; 0: runtime::usable_cpus()
+  base::duration merge{};                   ///< bound on the delay for merging writes to viewers; 0: none
+  base::duration retention{};               ///< media kept before the current GOP, per published stream
+  size_t retention_bytes = 0;               ///< the bound of that, per stream
+  size_t message_bytes_max = 0;             ///< a longer RTMP message closes its connection
   base::duration handshake_timeout{};
-  size_t max_sessions = 0;    ///< 0: as many as the descriptor limit allows
-  unsigned wait_origins = 0;  ///< media ports open when this many origins have registered, or after 10 s
+  size_t max_sessions = 0;              ///< 0: as many as the descriptor limit allows
+  size_t srt_sessions_per_address = 0;  ///< 0: no limit
+  unsigned wait_origins = 0;            ///< media ports open when this many origins have registered, or after 10 s
 };
 
 struct origin_config : common_config {

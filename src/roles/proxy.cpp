@@ -17,7 +17,9 @@
 #include "roles/proxy_setup.hpp"
 #include "roles/proxy_shard.hpp"
 #include "roles/proxy_state.hpp"
+#include "roles/proxy_udp.hpp"
 #include "roles/ready.hpp"
+#include "roles/srt_service.hpp"
 #include "roles/upgrade.hpp"
 #include "runtime/descriptor_budget.hpp"
 #include "runtime/process.hpp"
@@ -34,6 +36,8 @@ constexpr base::duration wait_origins_max = std::chrono::seconds(10);
 constexpr base::duration drain_check = std::chrono::milliseconds(100);
 // Of records that the process before has handed over, from the end of its sessions on.
 constexpr base::duration handed_owners_ttl = std::chrono::seconds(60);
+// Between attempts to have the UDP ports that the process before gives up.
+constexpr base::duration udp_retry = std::chrono::milliseconds(50);
 
 /// A proxy: the control thread (this one) with registry, store, probes and APIs; and shards that carry the media.
 class proxy {
@@ -58,11 +62,13 @@ class proxy {
         hls_(shard_count_),
         listeners_(shard_count_, log),
         upgrade_(control_, config.upgrade_socket, log, metrics_,
-                 {[this] { return offer(); }, [this] { give_way(); }, [this] { fail(); }}),
+                 {[this] { return offer(); }, [this] { give_way(); }, [this] { fail(); }, [this] { take_udp(); }}),
+        srt_(config, shard_count_),
         rtc_(config, {control_, threads_, shard_metrics_, director_, state_.sessions(), budget_, relays_.vhosts, log,
                       metrics_}),
         open_timer_(control_, [this] { open_media("fewer origins than awaited have registered"); }),
-        drain_timer_(control_, [this] { on_drain_check(); }) {}
+        drain_timer_(control_, [this] { on_drain_check(); }),
+        udp_timer_(control_, [this] { take_udp(); }) {}
 
   int run() {
     start_shards();
@@ -94,9 +100,8 @@ class proxy {
     const auto http = listeners_.reserve("http", config_.http);
     if (!http) return refuse_start(config_.http, http.error());
     http_at_ = *http;
-    if (const auto webrtc = rtc_.reserve(); !webrtc) return refuse_start(config_.webrtc, webrtc.error());
-    if (const auto free = runtime::check_udp_port(config_.srt.at); !free)
-      return refuse_start(config_.srt, free.error());
+    if (!upgrade_.takes_over())
+      if (const auto udp = udp_.reserve()) return refuse_start(udp->listen, udp->why);
 
     if (!config_.static_files.empty() && !admin::static_files(config_.static_files).available())
       log_.warn("no_static_files", {{"folder", config_.static_files},
@@ -194,26 +199,15 @@ class proxy {
       const auto count_viewer = [&](const std::string& stream) { ++r.figures[stream].viewers; };
       shards_[s.index()]->players.for_each_session(count_viewer);
       shards_[s.index()]->pass.for_each_session(count_viewer);
+      shards_[s.index()]->srt.door.for_each_session([&](std::string_view kind, const std::string& stream) {
+        if (kind == "play") count_viewer(stream);
+      });
     });
     return r;
   }
 
   void on_snapshot(const cluster::cluster_snapshot& s) {
-    size_t alive = 0, draining = 0, by_health[3] = {};
-    for (const auto& o : s.origins) {
-      alive += o.health == cluster::origin_health::alive;
-      draining += o.draining;
-      ++by_health[static_cast<size_t>(o.health)];
-    }
-    constexpr const char* names[] = {"alive", "suspect", "dead"};
-    for (size_t i = 0; i < 3; ++i)
-      metrics_.gauge("sluice_origins", "Origin servers known, by state.", {{"state", names[i]}})
-          .set(static_cast<int64_t>(by_health[i]));
-    metrics_.gauge("sluice_origins_draining", "Origin servers that get nothing new, at an operator's wish.")
-        .set(static_cast<int64_t>(draining));
-    metrics_.gauge("sluice_streams", "Streams published through this proxy.").set(static_cast<int64_t>(s.streams));
-    metrics_.gauge("sluice_degraded_streams", "Streams published through this proxy that have no origin now.")
-        .set(static_cast<int64_t>(s.degraded));
+    const size_t alive = note_cluster(metrics_, s);
     if (!media_open_ && config_.wait_origins > 0 && alive >= config_.wait_origins) open_media({});
   }
 
@@ -236,19 +230,29 @@ class proxy {
       exit_code_ = rtmp ? refuse_start(config_.http, http.error()) : refuse_start(config_.rtmp, rtmp.error());
       return control_.stop();
     }
-    if (const auto webrtc = rtc_.open(); !webrtc) {
-      exit_code_ = refuse_start(config_.webrtc, webrtc.error());
-      return control_.stop();
+    if (!upgrade_.takes_over()) {
+      if (const auto udp = udp_.open()) {
+        exit_code_ = refuse_start(udp->listen, udp->why);
+        return control_.stop();
+      }
     }
-    const named_endpoints addresses = {{"rtmp", rtmp_at_},
-                                       {"http", http_at_},
-                                       {"http_api", http_api_->local()},
-                                       {"webrtc", rtc_.at()},
-                                       {"system_api", system_api_->local()}};
+    const named_endpoints addresses = {{"rtmp", rtmp_at_}, {"http", http_at_},    {"http_api", http_api_->local()},
+                                       {"srt", srt_.at()}, {"webrtc", rtc_.at()}, {"system_api", system_api_->local()}};
     report_phase(config_.ready_fd, "ready", addresses);
     log_ready(log_, addresses);
     if (config_.ready_fd >= 0) ::close(config_.ready_fd);
     upgrade_.serving();
+  }
+
+  // -- UDP ports
+  /// The process before has given way: it closes its UDP ports now.
+  void take_udp() {
+    if (udp_.reserve()) return udp_timer_.arm_after(udp_retry);
+    if (const auto failed = udp_.open()) {
+      exit_code_ = refuse_start(failed->listen, failed->why);
+      return control_.stop();
+    }
+    log_.info("udp_open", {{"srt", srt_.at().to_string()}, {"webrtc", rtc_.at().to_string()}});
   }
 
   base::result<void> open_http(proxy_shard& on, runtime::shard& s) {
@@ -276,7 +280,7 @@ class proxy {
       const auto i = s.index();
       shards_[i] = std::make_unique<proxy_shard>(static_cast<unsigned>(i), s.loop(), config_.merge, limits_,
                                                  players_limits_, passing_, hls_config_, relays_, director_, log_,
-                                                 shard_metrics_[i], feeds_, hls_);
+                                                 shard_metrics_[i], feeds_, hls_, srt_.common());
       feeds_[i] = &shards_[i]->feeds;
       hls_[i] = &shards_[i]->hls;
     });
@@ -284,7 +288,7 @@ class proxy {
   }
 
   void stop_shards() {
-    rtc_.close("shutdown");
+    udp_.close("shutdown");
     // Clients first, while all feeds are there for them to leave; then feeds, whose farewells reach other shards; then
     // the rest.
     threads_.run_on_all([this](runtime::shard& s) {
@@ -330,6 +334,7 @@ class proxy {
 
   void give_way() {
     given_way_ = true;
+    udp_.close("upgraded");
     http_api_->stop_listening();
     system_api_->stop_listening();
     stop();
@@ -358,6 +363,7 @@ class proxy {
       auto& server = shards_[s.index()]->server;
       server.stop_listening();
       if (shards_[s.index()]->http) shards_[s.index()]->http->stop_listening();
+      shards_[s.index()]->srt.door.stop_accepting();
       asked += server.request_reconnect("This proxy is being stopped.");
     });
     // Those who can go elsewhere without a break of theirs; the others stay until they are done, or the time is over.
@@ -417,14 +423,16 @@ class proxy {
   std::deque<base::metrics> shard_metrics_;
   std::vector<relay::feed_set*> feeds_;
   std::vector<relay::hls_relay*> hls_;
-  proxy_rtc rtc_;
   const base::time_point started_ = control_.now();
   base::endpoint rtmp_at_, http_at_;
   const admin::version_info version_{SLUICE_VERSION, std::to_string(::getpid()), {}, {}, director_.proxy_id()};
   std::unique_ptr<runtime::http_server> http_api_, system_api_;
   listeners listeners_;
   upgrade upgrade_;
-  runtime::timer open_timer_, drain_timer_;
+  srt_service srt_;
+  proxy_rtc rtc_;
+  proxy_udp udp_{config_, threads_, shards_, srt_, rtc_};
+  runtime::timer open_timer_, drain_timer_, udp_timer_;
   base::time_point give_up_at_{};
   bool media_open_ = false, stopping_ = false, signalled_ = false, given_way_ = false;
   int exit_code_ = 0;

@@ -124,7 +124,9 @@ void proxy_rtc::close(std::string_view reason) {
   signalling_.close();
   sessions_.close_all(reason);
   // What one shard has posted to another is gone when the parts are.
-  here_.shards.run_on_all([&](runtime::shard& s) { parts_[s.index()]->relay.stop(); });
+  here_.shards.run_on_all([&](runtime::shard& s) {
+    if (parts_[s.index()]) parts_[s.index()]->relay.stop();
+  });
   here_.shards.run_on_all([](runtime::shard&) {});
   here_.shards.run_on_all([&](runtime::shard& s) { parts_[s.index()].reset(); });
 }

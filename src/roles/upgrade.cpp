@@ -38,6 +38,7 @@ void upgrade::settled(const base::result<void>& outcome) {
   count("taken");
   log_.info("upgrade_done", {{"from_pid", from.pid}, {"from_version", from.version}, {"version", SLUICE_VERSION}});
   listen();
+  parts_.taken();
 }
 
 /// For the next one. Without it this proxy serves all the same.

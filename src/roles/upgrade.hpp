@@ -19,6 +19,7 @@ class upgrade {
     std::function<runtime::handover_offer()> offer;
     std::function<void()> give_way;  ///< the next one serves: take nobody any more, and drain
     std::function<void()> give_up;   ///< the one before goes on: this process has to end
+    std::function<void()> taken;     ///< the one before has been told to give way to this process
   };
   upgrade(runtime::loop& l, const std::string& path, base::log_sink& log, base::metrics& metrics, parts p)
       : loop_(l), path_(path), log_(log), metrics_(metrics), parts_(std::move(p)) {}

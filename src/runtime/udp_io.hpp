@@ -18,6 +18,7 @@ struct udp_io::impl {
   /// behind the datagrams.
   void read(udp_socket& s, bool until_empty);
   void send(udp_socket& s, const udp_path& to, base::bytes_view bytes);
+  void flush();
   /// The socket is being destroyed: sends what is noted of it, and forgets it.
   void forget(udp_socket& s);
 
@@ -64,7 +65,6 @@ struct udp_io::impl {
   datagram describe(const udp_socket& s, size_t message, size_t& segment) const;
   bool report(udp_socket& s, int error);
   void later();
-  void flush();
   uint32_t add_message(const flow& f, uint32_t part);
   void submit(udp_socket& s);
   void submit_apart(udp_socket& s, size_t message);

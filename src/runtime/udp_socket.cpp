@@ -119,6 +119,12 @@ base::result<std::unique_ptr<udp_socket>> udp_socket::connect(udp_io& io, const 
 void udp_socket::send(base::bytes_view bytes) { io_.send(*this, {peer_, {}}, bytes); }
 void udp_socket::send(const udp_path& to, base::bytes_view bytes) { io_.send(*this, to, bytes); }
 
+void udp_socket::send_now(base::bytes_view bytes) { send_now({peer_, {}}, bytes); }
+void udp_socket::send_now(const udp_path& to, base::bytes_view bytes) {
+  io_.send(*this, to, bytes);
+  io_.flush();
+}
+
 void udp_socket::on_io(io_ready ready) {
   if (ready.readable || ready.hangup) io_.read(*this, ready.hangup);
 }

@@ -91,6 +91,9 @@ class udp_socket final : io_handler {
   /// at once. For connected sockets `to` is left out.
   void send(base::bytes_view bytes);
   void send(const udp_path& to, base::bytes_view bytes);
+  /// At once, behind what is noted already: for bytes that do not outlive the call.
+  void send_now(base::bytes_view bytes);
+  void send_now(const udp_path& to, base::bytes_view bytes);
 
   base::endpoint local() const { return local_; }
   const base::endpoint& peer() const { return peer_; }  ///< of a connected socket

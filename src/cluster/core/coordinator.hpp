@@ -43,6 +43,9 @@ enum class registered_by : uint8_t {
   proxy,   ///< another proxy had the heartbeat and passed it on, or the store remembers it: nobody hears the reply
 };
 
+/// By which a publisher comes; an origin that has no endpoint for it is of no use to him.
+enum class transport : uint8_t { rtmp, srt, rtc };
+
 /// What a publisher asks for.
 struct claim_request {
   std::string session;                      ///< names the publisher
@@ -53,6 +56,9 @@ struct claim_request {
   /// The epoch that the owner has just refused as stale_epoch or, if it told, the one that it has seen; zero: none. A
   /// record of it, or of a lower one, is replaced by a new epoch above it, at the same origin if that lives.
   epoch refused = {};
+  /// A new owner must be reachable by it. An owner that there is already may not be: then the assignment has no such
+  /// endpoint.
+  transport by = transport::rtmp;
 };
 
 struct coordinator_config {

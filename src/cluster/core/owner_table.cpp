@@ -97,6 +97,7 @@ void owner_table::claim(uint64_t request_id, const stream_key& key, claim_reques
   r.exclude = std::move(wanted.exclude);
   r.fail_over = wanted.fail_over;
   r.refused = wanted.refused;
+  r.by = wanted.by;
   highest_seen_ = std::max(highest_seen_, r.refused.counter);
   r.patient_until = at.now + config_.claim_wait / 2;
   if (r.fail_over) ++s->failing;

@@ -156,6 +156,7 @@ class owner_table {
     std::string session;
     std::vector<std::string> exclude;
     epoch refused;
+    transport by = transport::rtmp;
     unsigned tries = 0;
     bool here = false;  // the store has failed it: it is decided without
   };

@@ -94,7 +94,12 @@ std::optional<std::string> owner_table::place(const stream& s, const request& r,
     if (held != nullptr && !contains(r.exclude, held->origin_id)) return held->origin_id;
   }
   // Beyond its time a claim that was tried in vain may still go where an origin is known to live, but waits no more.
-  const auto candidates = origins_.candidates(at.now, r.deadline <= at.now);
+  auto candidates = origins_.candidates(at.now, r.deadline <= at.now);
+  if (r.by != transport::rtmp)
+    std::erase_if(candidates, [&](const candidate& c) {
+      const auto& reg = origins_.find(std::string(c.origin_id))->reg;
+      return r.by == transport::srt ? reg.srt.empty() : reg.rtc_udp.empty();
+    });
   const auto picked = pick_origin(s.name, candidates, r.exclude, {.use_load = reachable_ && !r.here});
   if (!picked) return std::nullopt;
   return std::string(candidates[*picked].origin_id);

@@ -9,7 +9,7 @@
 
 namespace sluice::servers {
 
-/// The log lines of one player (or other `kind` of session): one when it starts, one when it ends, or one when it is
+/// The log lines of one session that is no RTMP connection: one when it starts, one when it ends, or one when it is
 /// refused.
 class session_log {
  public:
