@@ -80,10 +80,11 @@ std::vector<std::string> origin_command(const run_config& config, const proxy_ad
 std::string welcome(const run_config& config, const proxy_addresses& at, unsigned origins) {
   const bool everywhere = at.rtmp.address.is_unspecified();
   auto clients = reachable(at.rtmp);
-  if (everywhere && config.proxy.advertise) clients.address = *config.proxy.advertise;
+  if (everywhere && !config.proxy.advertise.empty()) clients.address = config.proxy.advertise.front();
   const auto rtmp = fmt::format("rtmp://{}/live", clients.to_string());
   auto pages = reachable(at.http);
-  if (at.http.address.is_unspecified() && config.proxy.advertise) pages.address = *config.proxy.advertise;
+  if (at.http.address.is_unspecified() && !config.proxy.advertise.empty())
+    pages.address = config.proxy.advertise.front();
   const auto player = fmt::format("http://{}/?stream={}", pages.to_string(),
                                   config.demo ? fmt::format("{}&autoplay=1", demo_stream) : "live/livestream");
   std::string out = fmt::format(
@@ -97,7 +98,7 @@ std::string welcome(const run_config& config, const proxy_addresses& at, unsigne
       "  Metrics   http://{}/metrics\n\n",
       origins, origins == 1 ? "" : "s", rtmp, rtmp, rtmp, pages.to_string(), player, reachable(at.http_api).to_string(),
       reachable(at.system_api).to_string());
-  if (everywhere && !config.proxy.advertise) {
+  if (everywhere && config.proxy.advertise.empty()) {
     out += "From other machines put this machine's address in place of 127.0.0.1. ";
   }
   return out + "Ctrl-C stops everything.\n\n";
