@@ -74,15 +74,17 @@ def await_up(fleet, up=True):
 
 def await_agreement(fleet, lookup):
     """Every stream stands in the store with the owner where its publisher is, and all proxies know that: within two heartbeats of origins."""
+    streams = list(fleet.streams)  # new ones start meanwhile
+
     def agreed():
-        for live in fleet.streams:
+        for live in streams:
             text = lookup(f"sluice-own:{{srs-proxy-url:{KEY.format(live.name)}}}")
             if not text or json.loads(text)["origin"] != fleet.origins[fleet.owner(live.name)].incarnation:
                 return False
         return True
     poll(agreed, 6, "the store to know all owners again", every=0.1)
     states = [cluster_state(p.api)["streams"] for p in fleet.proxies]
-    for live in fleet.streams:
+    for live in streams:
         owners = {s[KEY.format(live.name)]["owner"] for s in states}
         assert owners == {fleet.origins[fleet.owner(live.name)].incarnation}, f"{live.name}: {owners}"
         live.join(1 - live.via)
