@@ -60,7 +60,6 @@ int start_proxy(app::invocation& asked) {
   if (asked.proxy.parent_pid > 0) roles::die_with(asked.proxy.parent_pid);
   fit_address_family(asked.proxy);
   const auto log = open_log(asked.proxy, "proxy", asked.warnings);
-  log->info("not_served_yet", {{"text", "no media on PROXY_WEBRTC_SERVER in this version"}});
   return roles::run_proxy(asked.proxy, *log);
 }
 

@@ -18,7 +18,8 @@ class Ground:
 
     def __init__(self, world, stream, publish=True, **options):
         self.world, self.stream = world, stream
-        self.proxy = world.proxy(play_wait="1s", **options)
+        # The script answers probes when it gets to run.
+        self.proxy = world.proxy(**{"play_wait": "1s", "origin_suspect_after": "10s", "origin_dead_after": "20s", **options})
         self.origin = world.hold(RtcScript()).register(self.proxy)
         self.publisher = self.client("whip").begin().await_checked() if publish else None
 

@@ -12,7 +12,8 @@ PORTS = ["--rtmp-server", "127.0.0.1:0", "--http-server", "127.0.0.1:0", "--http
 
 
 def start_proxy(world, **options):
-    return world.proxy(ports=PORTS, advertise=host_address(), play_wait="5s", **options)
+    # Media by Python leaves little time for answers to probes.
+    return world.proxy(ports=PORTS, advertise=host_address(), play_wait="5s", origin_suspect_after="10s", origin_dead_after="20s", **options)
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ TEST(RunPlan, WelcomeHasRealAddresses) {
   EXPECT_THAT(text, HasSubstr("http://127.0.0.1:40003/metrics"));
   EXPECT_THAT(text, HasSubstr("http://127.0.0.1:40004/?stream=live/livestream\n"));
   EXPECT_THAT(text, HasSubstr("From other machines"));
-  config.proxy.advertise = base::ip_address::parse("192.0.2.1");
+  config.proxy.advertise = {*base::ip_address::parse("192.0.2.1")};
   EXPECT_THAT(welcome(config, at, 2), HasSubstr("rtmp://192.0.2.1:40001/live"));
   config.demo = true;
   EXPECT_THAT(welcome(config, at, 2), HasSubstr("http://192.0.2.1:40004/?stream=live/demo&autoplay=1\n"));

@@ -91,7 +91,7 @@ TEST(rtc_ask_test, the_older_calls) {
   EXPECT_EQ(ask->address.key.str(), "example.com/live/s");
   EXPECT_EQ(ask->ufrag, "4f7d2c90");
   const auto body = json::parse(ask->body).as_object();
-  EXPECT_EQ(body.at("tid"), "7") << "what else is in it goes on";
+  EXPECT_EQ(body.at("tid").as_string(), "7") << "what else is in it goes on";
   EXPECT_EQ(body.at("sdp").as_string().find("198.51.100.7"), std::string::npos);
 }
 
@@ -106,7 +106,7 @@ TEST(rtc_ask_test, an_answer_names_this_proxy) {
   const auto text = json::serialize(json::object{{"code", 0}, {"sessionid", "a:b"}, {"sdp", sdp_of("srs_answer")}});
   const auto from_json = parse_rtc_answer(text, rtc_form::json, ours);
   ASSERT_TRUE(from_json);
-  EXPECT_EQ(json::parse(from_json->body).as_object().at("sessionid"), "a:b");
+  EXPECT_EQ(json::parse(from_json->body).as_object().at("sessionid").as_string(), "a:b");
   EXPECT_EQ(json::parse(from_json->body).as_object().at("sdp").as_string(), answer->body);
 
   EXPECT_EQ(parse_rtc_answer(R"({"code":400})", rtc_form::json, ours).error().reason, "origin_refused");
@@ -152,8 +152,8 @@ TEST(rtc_record_test, is_read_by_both_kinds_of_proxy) {
   const rtc_record r{"__defaultVhost__/live/s", "a:b", "o-1-2", "password", "10.0.0.1:8000", rtc_kind::publish};
   const auto text = text_of(r);
   const auto o = json::parse(text).as_object();
-  EXPECT_EQ(o.at("stream_url"), r.stream_url);
-  EXPECT_EQ(o.at("ufrag"), "a:b");
+  EXPECT_EQ(o.at("stream_url").as_string(), r.stream_url);
+  EXPECT_EQ(o.at("ufrag").as_string(), "a:b");
   const auto back = parse_rtc_record(text);
   ASSERT_TRUE(back);
   EXPECT_EQ(back->origin, r.origin);

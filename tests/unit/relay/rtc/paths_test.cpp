@@ -67,7 +67,7 @@ TEST_F(rtc_paths_test, a_client_that_moves_without_a_word_is_followed) {
   check(1, true);
   for (int n = 0; n < 100; ++n, now += milliseconds(20)) EXPECT_TRUE(data(1));
   // NAT gives it another port: its next check comes from there, and nothing from the old one.
-  now += milliseconds(299);
+  now += milliseconds(279);
   check(2);
   EXPECT_EQ(selected(), 1) << "it may have both";
   now += milliseconds(21);
