@@ -2,12 +2,13 @@
 import os
 import socket
 import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
-from lib import net, srt
+from lib import media, net, srt
 from lib.fake_origin import FakeOrigin
 from lib.process import run_tool
 from lib.sluice import ANY_PORTS, cluster_state, drain, get, register, registration
@@ -47,7 +48,7 @@ def stock(world):
 
 
 def proxy_of(world, **options):
-    proxy = world.proxy(log_format="json", **options)
+    proxy = world.proxy(**options)
     proxy.srt = net.reachable(proxy.ready_event["srt"])
     return proxy
 
@@ -93,20 +94,19 @@ def test_srt_live_transmit_and_ffmpeg(world, stock, tmp_path):
                                     stderr=subprocess.DEVNULL)
     try:
         stock(proxy, srt_at=f"udp://127.0.0.1:{port}")
-        made = tmp_path / "in.ts"
-        code, text = run_tool(["ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-f", "lavfi", "-i", "testsrc=size=320x180:rate=25",
-                               "-t", "3", "-c:v", "libx264", "-preset", "ultrafast", "-f", "mpegts", str(made)])
-        assert code == 0, text
+        made = media.clip(seconds=6)
         host, at = proxy.srt
-        caller = world.ffmpeg("-re", "-i", str(made), "-c", "copy", "-f", "mpegts",
+        caller = world.ffmpeg("-re", "-i", made, "-c", "copy", "-f", "mpegts",
                               f"srt://{host}:{at}?streamid=#!::r=live/ff,m=publish&latency=1000000&pkt_size=1316")
-        assert caller.await_exit(30) == 0, caller.tail()
-        poll(lambda: os.path.getsize(out) > os.path.getsize(made) * 0.9, what="the stream at the listener")
+        assert caller.await_exit(60) == 0, caller.tail()
+        # What the listener has not shown yet when the caller leaves is lost: that is its latency.
+        poll(lambda: os.path.getsize(out) > os.path.getsize(made) * 0.6, what="the stream at the listener")
     finally:
         listener.kill()
         listener.wait()
-    code, text = run_tool(["ffprobe", "-v", "error", "-count_packets", "-show_entries", "stream=nb_read_packets", "-of", "csv=p=0", str(out)])
-    assert code == 0 and int(text.split()[0].split(",")[0]) >= 70, text
+    code, text = run_tool(["ffprobe", "-v", "error", "-select_streams", "v", "-count_packets", "-show_entries", "stream=nb_read_packets",
+                           "-of", "csv=p=0", str(out)])
+    assert code == 0 and int(text.split()[0].strip(",")) >= 100, text  # of 150
 
 
 def test_twenty_sessions_over_three_origins(world, stock):
@@ -314,9 +314,11 @@ def test_malformed_datagrams(world, stock):
     assert refused(conclusion + b"\0\3\0\x40" + bytes(256), extension=3) == 2400
     assert refused(conclusion, mss=60) == rogue
     assert refused(conclusion, window=0) == rogue
+    for _ in range(1000):  # more than one address may ask in a second
+        raw.sock.send(induction)
+    poll(lambda: proxy.metrics().total("sluice_srt_dropped_total", reason="too_many_inductions") > 0, what="the limit of an address")
     for junk in (b"", b"\0", os.urandom(15), os.urandom(64), b"\x80\0" + bytes(20), induction[:40], induction + bytes(1500)):
         raw.sock.send(junk)
-    assert raw.ask(induction)
     for index in range(50, 100):
         assert bystander.send(srt.message(index, "calm"))
         time.sleep(0.002)
@@ -339,35 +341,17 @@ def test_flood(world, stock):
         with open(f"/proc/{proxy.pid}/status") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
-    stop = threading.Event()
-
-    def flood(host):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.bind((host, 0))
-        conclusion = srt.handshake(0xFFFFFFFF, 5, 5, 4711, extensions=srt.HELLO + srt.stream_id_extension("#!::r=live/x,m=publish"))
-        while not stop.is_set():
-            for socket_id in range(1, 200):
-                sock.sendto(srt.handshake(socket_id=socket_id), proxy.srt)
-                sock.sendto(conclusion, proxy.srt)
-        sock.close()
-
-    threads = [threading.Thread(target=flood, args=(f"127.0.{i}.1",)) for i in range(1, 4)]
     before = resident()
-    for t in threads:
-        t.start()
-    try:
-        for index in range(20, 320):
-            assert bystander.send(srt.message(index, "calm"))
-            time.sleep(0.005)
-        assert origin.srt.received("live/calm", 320) == []
-    finally:
-        stop.set()
-        for t in threads:
-            t.join()
+    flood = world.start([sys.executable, srt.__file__, *map(str, proxy.srt)], "flood", setup=lambda: os.nice(10))
+    flood.await_line("begins")
+    for index in range(20, 320):
+        assert bystander.send(srt.message(index, "calm"))
+        time.sleep(0.005)
+    assert origin.srt.received("live/calm", 320) == []
+    poll(lambda: proxy.metrics().total("sluice_srt_dropped_total", reason="bad_cookie") > 5000, what="much of the flood", every=0.2)
+    flood.kill()
     assert resident() - before < 16 * 1024
     figures = proxy.metrics()
-    assert figures.total("sluice_srt_dropped_total", reason="bad_cookie") > 1000
-    assert figures.total("sluice_srt_dropped_total", reason="too_many_inductions") > 0
     assert figures.total("sluice_sessions", proto="srt") == 1
     assert len(origin.srt.accepted) == 1
     bystander.close()

@@ -4,10 +4,14 @@ import hashlib
 import random
 import socket
 import struct
+import sys
 import threading
 import time
 
-from .waiting import Signal
+try:
+    from .waiting import Signal
+except ImportError:  # as a program
+    Signal = None
 
 #: Options of srt.h.
 RCVTIMEO, PASSPHRASE, PBKEYLEN, TLPKTDROP, CONNTIMEO, RCVLATENCY, PEERLATENCY, STREAMID = 14, 26, 27, 31, 36, 43, 44, 46
@@ -284,6 +288,27 @@ class RawCaller:
         self.sock.close()
 
 
+def flood(address, rate=20000):
+    """Inductions and conclusions with forged cookies from many addresses, without end."""
+    socks = []
+    for i in range(1, 9):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind((f"127.0.{i}.1", 0))
+        socks.append(sock)
+    print("begins", flush=True)
+    for turn in range(1 << 30):
+        asked = handshake(socket_id=turn + 1)
+        told = handshake(0xFFFFFFFF, 5, 5, 4711 + turn, socket_id=turn + 1, extensions=HELLO + stream_id_extension("#!::r=live/x,m=publish"))
+        for sock in socks:
+            for datagram in (asked, told) * 5:
+                sock.sendto(datagram, address)
+        time.sleep(80 / rate)
+
+
 def request_of(answer):
     """The request field of a handshake: 1 an induction, above 1000 a refusal."""
     return struct.unpack(">I", answer[36:40])[0]
+
+
+if __name__ == "__main__":
+    flood((sys.argv[1], int(sys.argv[2])))
