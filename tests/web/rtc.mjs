@@ -86,7 +86,8 @@ async function main() {
     const page = await (await browser.newContext()).newPage();
     const errors = [];
     page.on('pageerror', (e) => errors.push(String(e)));
-    await page.goto('about:blank');
+    // Its own origin: a page of none may not talk to this host (Local Network Access).
+    await page.goto(`${asked.api}/api/v1/versions`);
     const call = (kind) => `${asked.api}/rtc/v1/${kind}/?app=${asked.app}&stream=${asked.stream}`;
     if (!asked.play) await page.evaluate(begin, {url: call('whip'), publish: true});
     if (!asked.publish) await page.evaluate(begin, {url: call('whep'), publish: false});
