@@ -72,9 +72,8 @@ void proxy::on_announced(int stream, const cluster::owner_record& owner, time_po
   const cluster::epoch before = known == told_.end() ? cluster::epoch{} : known->second;
   const bool is_known_better = owner.epoch < before && [&] {
     const auto seen = core_->streams();
-    return std::any_of(seen.begin(), seen.end(), [&](const auto& s) {
-      return world::stream_of(s.key) == stream && !s.held && s.epoch > owner.epoch;
-    });
+    return std::any_of(seen.begin(), seen.end(),
+                       [&](const auto& s) { return world::stream_of(s.key) == stream && s.epoch > owner.epoch; });
   }();
   core_->announced(w_.key(stream), owner, at());
   drain_actions();

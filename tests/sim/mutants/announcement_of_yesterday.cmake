@@ -1,4 +1,7 @@
-# An announcement of a lower epoch, late or doubled, is taken for the owner.
+# An announcement of a lower epoch than is known, late or doubled, is taken for the owner.
 set(file src/cluster/core/owner_table_store.cpp)
-set(old [==[if (s.owner && owner.epoch <= s.owner->epoch) return;]==])
-set(new [==[if (s.owner && owner.epoch == s.owner->epoch) return;]==])
+set(old [==[  if (s.owner && owner.epoch <= s.owner->epoch) return;                     // late, doubled, or our own
+  if (s.proposed == owner.epoch || is_uncommitted(s, owner.epoch)) return;  // our own: the answer decides
+  if (owner.epoch < elsewhere(key, {})) return;  // a higher epoch at a living origin is the owner]==])
+set(new [==[  if (s.owner && owner.epoch == s.owner->epoch) return;                     // late, doubled, or our own
+  if (s.proposed == owner.epoch || is_uncommitted(s, owner.epoch)) return;  // our own: the answer decides]==])
