@@ -164,10 +164,11 @@ void owner_table::recheck(stream& s, moment at) {
   if (const auto better = findable(s, at)) announce(s, *better);
 }
 
-/// A find is answered with it; who was answered otherwise before hears of it, too.
+/// A find is answered with it; who was answered otherwise before hears of it, too. Not of a guess; but whoever is sent
+/// after one hears of the owner, be it the one that others were told before.
 void owner_table::tell(stream& s, const assignment& to, moment at) {
   if (to.owned) announce(s, to);
-  if (to.owned || !s.told) s.told = to;
+  s.told = to;
   s.told_until = at.now + config_.stream_ttl;
 }
 

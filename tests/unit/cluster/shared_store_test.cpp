@@ -139,6 +139,23 @@ TEST(shared_store, without_a_store_players_try_the_first_candidate_if_that_tells
   EXPECT_EQ(c.found(0, key_a), b.origin_id);
 }
 
+TEST(shared_store, who_was_sent_after_a_guess_goes_to_the_owner_that_others_were_told_before) {
+  several_proxies c(2);
+  c.beat(holding(o1, {{key_a.str(), epoch{}, true}}), 0, {1});
+  c.beat(o2, 0, {1});
+  c.pass(100ms);
+  ASSERT_EQ(c.found(1, key_a), "o1-s1-1");
+  c.cut_all();
+  c.kill_origin("o1-s1-1");
+  c.pass(3s);
+  ASSERT_EQ(c.found(1, key_a), "o2-s1-1") << "the only one left";
+  c.at(1).changes.clear();
+  c.beat(holding(o1, {{key_a.str(), epoch{}, true}}), 1, {});
+  c.pass(3s);
+  ASSERT_FALSE(c.at(1).changes.empty());
+  EXPECT_EQ(c.at(1).changes.back().to.origin_id, "o1-s1-1");
+}
+
 TEST(shared_store, a_publisher_who_returns_without_a_store_finds_his_origin) {
   several_proxies c(2);
   for (const auto& reg : {o1, o2, o3}) c.add(reg);
