@@ -23,6 +23,7 @@ from lib import net, sluice, srt  # noqa: E402
 from lib.fake_origin import FakeOrigin  # noqa: E402
 from lib.process import Process  # noqa: E402
 
+LATENCY = 2.0  # s, of the listener
 FRAME = 6
 PICTURES = 25
 MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
@@ -94,6 +95,7 @@ def send(address, name, seconds, failures):
                 return
         due += 1 / PICTURES
         time.sleep(max(0, due - time.monotonic()))
+    time.sleep(LATENCY * 1.2)  # what the listener has not shown when the connection ends is lost
     caller.close()
 
 
