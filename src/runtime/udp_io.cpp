@@ -1,7 +1,6 @@
 #include "runtime/udp_io.hpp"
 
 #include <netinet/udp.h>
-#include <time.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,9 +11,6 @@
 namespace sluice::runtime {
 namespace {
 
-constexpr base::duration rate_window = std::chrono::milliseconds(20);
-constexpr long busy_wakes_per_window = 10;  // 500 a second
-constexpr base::duration gather_pause = std::chrono::microseconds(300);
 constexpr int rounds_max = 4;        // then other sockets get their turn
 constexpr size_t segments_max = 64;  // UDP_MAX_SEGMENTS of older kernels
 constexpr size_t joined_bytes_max = 65'000;
@@ -131,25 +127,7 @@ size_t udp_io::impl::receive(udp_socket& s, int& error) {
   return got < 0 ? 0 : static_cast<size_t>(got);
 }
 
-/// Datagrams of a burst come one by one, and each would wake the loop. At hundreds of reads a second it waits for a
-/// moment after a wake-up, so that one read finds several of them, which then also leave as one.
-void udp_io::impl::gather() {
-  const base::time_point woken = l.now();
-  if (woken == gathered_at_) return;  // once for all sockets that are ready
-  gathered_at_ = woken;
-  ++wakes_;
-  if (const auto elapsed = woken - wakes_since_; elapsed >= rate_window) {
-    busy_ = wakes_ * rate_window / elapsed >= busy_wakes_per_window;
-    wakes_since_ = woken;
-    wakes_ = 0;
-  }
-  if (!busy_) return;
-  constexpr timespec pause{0, gather_pause.count()};
-  ::nanosleep(&pause, nullptr);
-}
-
 void udp_io::impl::read(udp_socket& s, bool until_empty) {
-  gather();
   for (int round = 0; round < rounds_max; ++round) {
     int error;
     const size_t got = receive(s, error);

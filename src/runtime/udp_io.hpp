@@ -59,7 +59,6 @@ struct udp_io::impl {
     int error;
   };
 
-  void gather();
   size_t receive(udp_socket& s, int& error);
   bool hand_over(udp_socket& s, size_t messages);
   bool deliver(udp_socket& s, size_t datagrams);
@@ -79,9 +78,6 @@ struct udp_io::impl {
   std::array<datagram, batch_max> batch_{};
   udp_socket* reading_ = nullptr;  // null again if it was destroyed by its handler
   bool handling_ = false;
-  base::time_point gathered_at_{}, wakes_since_{};
-  long wakes_ = 0;  // with datagrams, since then
-  bool busy_ = false;
 
   // Out.
   std::array<part, parts_max> parts_;
