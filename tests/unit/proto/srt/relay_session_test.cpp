@@ -99,16 +99,17 @@ TEST_F(relay_session_test, the_two_agree_through_it) {
   s->from_origin(cookie(), now);
   o = only();
   EXPECT_FALSE(o.to_client);
-  auto expected = *parse_handshake(c.conclusion());
+  const auto concluded = c.conclusion(), answered = answer();  // what is parsed are views of them
+  auto expected = *parse_handshake(concluded);
   expected.timestamp += 45'000;  // the client's clock has gone on
   expected.cookie = origin_cookie;
   EXPECT_EQ(o.bytes, write_handshake(expected));
 
-  s->from_origin(answer(), now);
+  s->from_origin(answered, now);
   o = only();
   EXPECT_TRUE(o.to_client);
-  auto back = *parse_handshake(answer());
-  back.cookie = parse_handshake(c.conclusion())->cookie;
+  auto back = *parse_handshake(answered);
+  back.cookie = parse_handshake(concluded)->cookie;
   back.peer = peer_field(client_address);
   EXPECT_EQ(o.bytes, write_handshake(back));
   EXPECT_EQ(s->state(), session_state::running);
