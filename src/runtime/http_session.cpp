@@ -1,5 +1,6 @@
 #include "runtime/http_session.hpp"
 
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 
 #include <boost/asio/write.hpp>
@@ -219,6 +220,7 @@ asio::awaitable<bool> session::write(http_response response, const http::request
   for (const auto& [name, value] : response.headers) {
     if (is_http_token(name) && is_http_value(value)) message.insert(name, value);
   }
+  std::shared_ptr<memory_file> file;
   const bool bodiless = response.status < 200 || response.status == 204 || response.status == 304;
   if (!bodiless) {
     if (!response.content_type.empty() && is_http_value(response.content_type)) {
@@ -226,17 +228,43 @@ asio::awaitable<bool> session::write(http_response response, const http::request
     }
     const std::string& body = response.shared_body ? *response.shared_body : response.body;
     if (!header_only) message.content_length(body.size());
-    if (to.method() != http::verb::head && !header_only) message.body() = {body.data(), body.size()};
+    if (to.method() != http::verb::head && !header_only) {
+      file = server_->files.of(response.shared_body);
+      if (!file) message.body() = {body.data(), body.size()};
+    }
   }
   message.keep_alive(keep_alive);
   stream_.expires_after(server_->limits.idle_timeout);
   http::serializer<false, http::span_body<const char>> serializer(message);
-  if (header_only) {
+  if (header_only || file) {
     co_await http::async_write_header(stream_, serializer, resume());
+    if (file && !error_) co_await send_file(file->fd(), response.shared_body->size());
   } else {
     co_await http::async_write(stream_, serializer, resume());
   }
   co_return !error_;
+}
+
+/// As far as the socket takes it at once, again and again; each wait for room has the deadline of any write.
+asio::awaitable<void> session::send_file(int fd, size_t size) {
+  auto& socket = stream_.socket();
+  for (off_t at = 0; !error_ && static_cast<size_t>(at) < size;) {
+    const ssize_t sent = ::sendfile(socket.native_handle(), fd, &at, size - static_cast<size_t>(at));
+    if (sent > 0 || (sent < 0 && errno == EINTR)) continue;
+    if (sent == 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) {
+      error_ = asio::error::broken_pipe;
+      co_return;
+    }
+    const auto waiting = std::make_shared<bool>(true);
+    answered_.expires_after(server_->limits.idle_timeout);
+    answered_.async_wait([this, waiting](const error_code& e) {
+      error_code ignored;
+      if (!e && *waiting) stream_.socket().cancel(ignored);
+    });
+    co_await socket.async_wait(asio::socket_base::wait_write, resume());
+    *waiting = false;
+    answered_.cancel();
+  }
 }
 
 asio::awaitable<void> session::refuse(refusal why, const http::request<http::string_body>& request) {

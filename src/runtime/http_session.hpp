@@ -10,6 +10,7 @@
 #include <optional>
 #include <unordered_set>
 
+#include "runtime/body_files.hpp"
 #include "runtime/descriptor_budget.hpp"
 #include "runtime/http_server.hpp"
 #include "runtime/tcp.hpp"
@@ -30,6 +31,7 @@ struct server_state {
   const http_server::limits limits;
   base::log_sink& log;  // not to be used once closed
   const http_server::handler handle;
+  body_files files{limits.descriptors};
   std::unordered_set<session*> sessions;  // but those that were replaced
   uint64_t waits = 0;                     // how often a session began to wait for a request
   bool stopping = false;                  // no further request on any connection
@@ -99,6 +101,7 @@ class session {
   void hand_over(const std::function<void(tcp_stream)>& to);
   asio::awaitable<bool> write(http_response response, const http::request<http::string_body>& to, bool keep_alive,
                               bool header_only = false);
+  asio::awaitable<void> send_file(int fd, size_t size);
   asio::awaitable<void> refuse(refusal why, const http::request<http::string_body>& request);
   asio::awaitable<void> linger();
   std::optional<http_request> convert(http::request<http::string_body>& request) const;

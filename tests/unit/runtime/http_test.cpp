@@ -508,5 +508,31 @@ TEST(http_text, query_values) {
   EXPECT_EQ(r.query_value("bad"), "");
 }
 
+TEST_F(http, a_large_answer_that_is_asked_for_again_and_again_is_the_same_each_time) {
+  std::string text(5'000'000, '\0');
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>('a' + i % 23);
+  const auto shared = std::make_shared<const std::string>(std::move(text));
+  open([&](const http_request&, http_server::respond respond) {
+    respond({.content_type = "video/mp2t", .shared_body = shared});
+  });
+  const std::string ask = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+  const std::string all = raw(ask + ask + ask + "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n" +
+                              "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  size_t at = 0, answers = 0, bodies = 0;
+  while (at < all.size()) {
+    const size_t end = all.find("\r\n\r\n", at);
+    ASSERT_NE(end, std::string::npos);
+    EXPECT_NE(all.substr(at, end - at).find("Content-Length: 5000000"), std::string::npos);
+    at = end + 4;
+    ++answers;
+    if (answers == 4) continue;  // HEAD
+    ASSERT_EQ(all.compare(at, shared->size(), *shared), 0) << "answer " << answers;
+    at += shared->size();
+    ++bodies;
+  }
+  EXPECT_EQ(answers, 5u);
+  EXPECT_EQ(bodies, 4u);
+}
+
 }  // namespace
 }  // namespace sluice::runtime
