@@ -70,21 +70,21 @@ def test_a_publisher_whose_address_changes_goes_on(world, proxy, origin, stream)
 
 def test_chromium_publishes_and_plays(world, proxy, origin, stream):
     """A canvas by WHIP, the same stream by WHEP, and DELETE of both, in a real browser under its rules (CORS)."""
-    seen = browser.rtc(proxy.http_api, stream, frames=50)
+    seen = browser.rtc(proxy, stream, frames=25)
     assert seen["errors"] == [], seen
     assert seen["published"]["status"] == seen["played"]["status"] == 201, seen
     assert seen["published"]["state"] == seen["played"]["state"] == "connected", seen
-    assert seen["published"]["framesSent"] >= 50 and seen["played"]["framesDecoded"] >= 50, seen
+    assert seen["published"]["framesSent"] >= 25 and seen["played"]["framesDecoded"] >= 25, seen
     assert (seen["played"]["width"], seen["played"]["height"]) == (160, 120)
     assert seen["deleted"] == [200, 200]
-    assert origin.streams[stream].frames > 25
+    assert origin.streams[stream].frames > 10
     assert {e["reason"] for e in proxy.await_event("session_end", proto="rtc", count=2)} == {"deleted"}
 
 
 def test_chromium_plays_what_aiortc_publishes(world, proxy, origin, stream):
     client(world, proxy, stream, "whip")
     origin.streams[stream].await_more(3)
-    seen = browser.rtc(proxy.http_api, stream, play=True, frames=20)
+    seen = browser.rtc(proxy, stream, play=True, frames=20)
     assert seen["played"]["state"] == "connected" and seen["played"]["framesDecoded"] >= 20, seen
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // WebRTC in Debian's Chromium: publishes a moving canvas by WHIP, and plays the same stream by WHEP, both through the API of a proxy:
-//   node tests/web/rtc.mjs --api http://HOST:PORT --app live --stream s --frames 50 --wait 60
+//   node tests/web/rtc.mjs --api http://HOST:PORT --page http://HOST:PORT/ --app live --stream s --frames 50 --wait 60
+// The page, of any text, is the site that the requests come from: one on this host, as browsers let no other reach loopback addresses.
 // Waits until --frames were decoded (or --wait seconds are over), ends both sessions by DELETE, and reports as one JSON object:
 //   published   {status, location, state, framesSent}
 //   played      {status, location, state, framesDecoded, width, height}
@@ -13,6 +14,7 @@ import {chromium} from 'playwright-core';
 const {values: asked} = parseArgs({
   options: {
     api: {type: 'string'},
+    page: {type: 'string'},
     app: {type: 'string', default: 'live'},
     stream: {type: 'string', default: 's'},
     frames: {type: 'string', default: '50'},
@@ -22,8 +24,8 @@ const {values: asked} = parseArgs({
     browser: {type: 'string', default: '/usr/bin/chromium'},
   },
 });
-if (!asked.api) {
-  console.error('rtc.mjs: --api is missing');
+if (!asked.api || !asked.page) {
+  console.error('rtc.mjs: --api or --page is missing');
   process.exit(2);
 }
 
@@ -86,8 +88,7 @@ async function main() {
     const page = await (await browser.newContext()).newPage();
     const errors = [];
     page.on('pageerror', (e) => errors.push(String(e)));
-    // Its own origin: a page of none may not talk to this host (Local Network Access).
-    await page.goto(`${asked.api}/api/v1/versions`);
+    await page.goto(asked.page);
     const call = (kind) => `${asked.api}/rtc/v1/${kind}/?app=${asked.app}&stream=${asked.stream}`;
     if (!asked.play) await page.evaluate(begin, {url: call('whip'), publish: true});
     if (!asked.publish) await page.evaluate(begin, {url: call('whep'), publish: false});

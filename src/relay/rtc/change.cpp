@@ -23,8 +23,9 @@ rtc_change::~rtc_change() {
 void rtc_change::start() {
   if (!is_delete() && !take_fragment()) return;
   resource_ = request_.target;
-  if (const auto* e = here().sessions.find_location(request_.target)) {
+  if (auto* e = here().sessions.find_location(request_.target)) {
     session_ = e->session;
+    e->deleting = is_delete();
     resource_ = e->resource;
     api_ = e->api;
     stream_ = session_->key.str();

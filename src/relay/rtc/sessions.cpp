@@ -210,7 +210,13 @@ void rtc_sessions::close_all(std::string_view reason) {
 
 void rtc_sessions::failed(const std::shared_ptr<rtc_session>& s, std::string_view reason) {
   post([s, reason](rtc_sessions& self) {
-    if (reason == "origin_unreachable" && self.entries_.contains(s.get())) self.here_.owners.dial_failed(s->origin_id);
+    const auto* e = self.find(s);
+    if (!e) return;
+    if (e->deleting) return self.end(s, "deleted");
+    // A closed port is not a death (an origin may have one for each session); but whoever is behind it is asked at
+    // once.
+    if (reason == "origin_unreachable")
+      self.here_.owners.origin_closed(self.here_.control, s->origin_id, [](cluster::origin_verdict) {});
     self.end(s, reason);
   });
 }

@@ -29,6 +29,7 @@ struct rtc_entry {
   cluster::epoch epoch;                      ///< under which it publishes
   servers::session_log log;
   base::time_point opened_at{}, stored_at{};
+  bool deleting = false;  ///< the origin has been told: it may close its side before it answers
 };
 
 /// All WebRTC sessions of a proxy: told to the shards, ended when consent is gone, their origin is dead or the stream

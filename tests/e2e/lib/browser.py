@@ -18,12 +18,13 @@ def play(http, stream, protocol="auto", *, until="playing", wait=60, seconds=0, 
     return json.loads(done.stdout)
 
 
-def rtc(http_api, stream, *, wait=60, **options):
-    """WHIP and WHEP through the API at `http_api` (tests/web/rtc.mjs); its report. `options`: its further flags; play=True is `--play`."""
+def rtc(proxy, stream, *, wait=60, **options):
+    """WHIP and WHEP through a proxy's API, from a page of its HTTP port, which is another site (tests/web/rtc.mjs); its report. `options`: its
+    further flags; play=True is `--play`."""
     flags = []
     for name, value in options.items():
         flags += [f"--{name}"] if value is True else [f"--{name}", str(value)]
-    done = subprocess.run(["node", os.path.join(os.path.dirname(SCRIPT), "rtc.mjs"), "--api", f"http://{http_api}", "--stream", stream,
-                           "--wait", str(wait), *flags], capture_output=True, text=True, timeout=2 * PAGE_TIMEOUT + wait, check=False)
+    done = subprocess.run(["node", os.path.join(os.path.dirname(SCRIPT), "rtc.mjs"), "--api", f"http://{proxy.http_api}", "--page",
+                           f"http://{proxy.http}/api/v1/versions", "--stream", stream, "--wait", str(wait), *flags], capture_output=True, text=True, timeout=2 * PAGE_TIMEOUT + wait, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -44,7 +44,7 @@ class UdpPeer:
     """A UDP socket whose datagrams are kept: `got` is [(bytes, peer)]. `on_datagram(data, peer)` is called on its thread."""
 
     def __init__(self, host=net.LOOPBACK, port=0):
-        self.signal, self.got, self.on_datagram = Signal(), [], None
+        self.signal, self.got, self.on_datagram, self.closed = Signal(), [], None, False
         self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self.sock.bind((host, port))
@@ -66,7 +66,11 @@ class UdpPeer:
             self.signal.changed()
 
     def send(self, data, to):
-        self.sock.sendto(data, to)
+        try:
+            self.sock.sendto(data, to)
+        except OSError:
+            if not self.closed:
+                raise
 
     def await_data(self, data, timeout=PATIENCE):
         """The peer that sent exactly these bytes."""
@@ -78,6 +82,7 @@ class UdpPeer:
 
     def close(self):
         try:
+            self.closed = True
             self.sock.sendto(b"", self.address)  # a close alone would leave the thread in recvfrom
         except OSError:
             pass
