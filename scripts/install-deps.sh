@@ -10,7 +10,7 @@ declare -A groups=(
            libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev libssl-dev libfmt-dev
            libcli11-dev libyaml-cpp-dev libexpected-dev libgtest-dev libgmock-dev"
   [demo]="ffmpeg fonts-dejavu-core"
-  [test]="libclang-rt-19-dev librapidcheck-dev python3 python3-jsonschema python3-pytest python3-redis python3-requests python3-yaml
+  [test]="libclang-rt-19-dev librapidcheck-dev python3 python3-jsonschema python3-pytest python3-pytest-xdist python3-redis python3-requests python3-yaml
           procps iproute2 curl
           chromium fonts-dejavu-core ffmpeg rtmpdump gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
           gstreamer1.0-plugins-bad nginx libnginx-mod-rtmp redis-server redis-sentinel redis-tools openssl python3-aiortc srt-tools"

@@ -40,7 +40,7 @@ step_sim() {
 
 step_e2e() {
   scripts/build.sh release sluice rtmp_load hls_tool ts_mux_tool && scripts/build-web.sh --packages &&
-    /usr/bin/python3 -m pytest tests/e2e -q --junitxml=build/e2e.xml || return 1  # 5, "no tests", is a failure too
+    /usr/bin/python3 -m pytest tests/e2e -q -n "$test_jobs" --dist loadfile --junitxml=build/e2e.xml || return 1  # 5, "no tests", is a failure too
   # A test that was left out has not passed: install-deps.sh brings all that they need.
   grep -q 'skipped="0"' build/e2e.xml || { echo "end-to-end tests were skipped, see above"; return 1; }
 }
