@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import urllib.parse
 
 import pytest
@@ -368,3 +369,26 @@ def test_stock_origins_registered_at_one_proxy_serve_all(world):
     world.player(proxies[0].rtmp, name="s")
     assert len(fake.sessions) == 2
     fake.close()
+
+
+@pytest.mark.soak
+def test_what_a_stream_at_rest_costs(world):
+    """At most one command a minute for each stream that is published and watched through three proxies."""
+    store = world.redis()
+    fleet = Fleet(world, store.settings(), count=3, origins=2)
+    for n in range(20):
+        fleet.publish(f"s{n}", via=n % 3)
+    fleet.await_flowing()
+    poll(lambda: all('"published":true' in (store.client.get(f"sluice-own:{{srs-proxy-url:{KEY.format(live.name)}}}") or "") for live in fleet.streams),
+         what="all streams to be known as published")
+    seconds, count = float(os.environ.get("REDIS_REST_SECONDS", "300")), 0
+    with store.client.monitor() as monitor:
+        monitor.connection._sock.settimeout(5)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            event = monitor.next_command()  # what a script does inside is not counted again
+            count += event["client_type"] != "lua" and "sluice-own:{" in event["command"]
+    rate = count / (len(fleet.streams) * seconds / 60)
+    print(f"commands for a stream and minute at rest: {rate:.2f}")
+    assert rate <= 1
+    fleet.check()

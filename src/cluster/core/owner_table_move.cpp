@@ -160,10 +160,9 @@ void owner_table::fail_commit(stream& s, base::error why) {
 
 void owner_table::move_replied(const operation& op, store_reply& reply, moment at) {
   const auto found = streams_.find(op.key);
-  if (found == streams_.end() || !found->second.committing || found->second.committing->request_id != op.request_id) {
-    return;  // given up in between; should it be written, a renewal will show
-  }
+  if (found == streams_.end()) return;
   stream& s = found->second;
+  if (!s.committing || s.committing->request_id != op.request_id) return abandoned_replied(s, op, reply, at);
   if (!reply.owner) {
     s.committing->retry_at = ask_again_at(at);
     if (s.committing->retry_at > s.committing->give_up_at) {
@@ -190,6 +189,18 @@ void owner_table::move_replied(const operation& op, store_reply& reply, moment a
     advance(s, at);
   }
   begin_moves(at);
+}
+
+/// The commit was given up in between: the publish of the old epoch goes on. If it is written all the same, or may be,
+/// the store is put right.
+void owner_table::abandoned_replied(stream& s, const operation& op, store_reply& reply, moment at) {
+  if (s.publishers == 0 || !s.owner || s.owner->epoch != op.of) return;
+  if (!reply.owner) {
+    check_abandoned(s, at);
+    settle(s, at);
+  } else if (*reply.owner && (*reply.owner)->epoch == s.abandoned) {
+    overtaken(s, **reply.owner, at);
+  }
 }
 
 /// Its publisher goes on at the new owner: from now on the publish is the one of the new epoch.
@@ -219,7 +230,7 @@ void owner_table::move_refused(const stream_key& key, const epoch& from, const s
 void owner_table::refuse_move(stream& s, const std::string& to_origin, const std::string& reason, moment at) {
   if (!s.moving || s.moving->to != to_origin) {  // a late commit may be under way all the same
     if (s.committing && s.committing->to.origin_id == to_origin) fail_commit(s, {"store_conflict", reason});
-    return;
+    return check_abandoned(s, at);
   }
   remember(s, at, "move_refused", to_origin, s.moving->proposed, reason);
   out_.push_back(action::log{
@@ -228,6 +239,12 @@ void owner_table::refuse_move(stream& s, const std::string& to_origin, const std
       {{"stream", s.name}, {"origin", s.owner->origin_id}, {"to", to_origin}, {"reason", std::string_view(reason)}}});
   drains_.refuse(s.drained_from, *s.key, reason);
   end_move(s);
+  check_abandoned(s, at);
+}
+
+/// The store may have written a move that came to nothing: a renewal soon shows it.
+void owner_table::check_abandoned(stream& s, moment at) {
+  if (s.abandoned != epoch{} && s.publishers > 0) s.renew_at = std::min(s.renew_at, ask_again_at(at));
 }
 
 void owner_table::move_timers(stream& s, moment at) {

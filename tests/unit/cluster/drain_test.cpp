@@ -248,13 +248,32 @@ TEST_F(draining, an_abandoned_move_does_not_take_the_stream_away) {
   EXPECT_EQ(shown("o1").move_refused.size(), 1u);
   c.hold_store = false;
   c.changes.clear();
-  c.pass(20s);  // a renewal shows it
+  c.pass(2s);  // a renewal shows it
   ASSERT_EQ(c.changes.size(), 1u);
   EXPECT_EQ(c.changes[0].to.server_id, "o1");
   EXPECT_GT(c.changes[0].to.epoch, m.to.epoch);
   EXPECT_EQ(c.changed_because.back(), "reasserted");
   c.start(m.key, c.changes[0].to.epoch);
   EXPECT_EQ(c->snapshot().streams, 1u);
+}
+
+/// The same, and the store answers when the move has come to nothing already.
+TEST_F(draining, a_move_given_up_before_the_store_answered_is_put_right_at_once) {
+  publish_at(all_[0], 1);
+  drain("o1");
+  const action::move m = c.moves[0];
+  c.hold_store = true;
+  c->commit_move(1, m.key, m.from, m.to, c.now());
+  c.drain();
+  refuse(m, "kicked");
+  c.changes.clear();
+  c.hold_store = false;
+  c.release_store();
+  c.drain();
+  ASSERT_EQ(c.changes.size(), 1u);
+  EXPECT_EQ(c.changes[0].to.server_id, "o1");
+  EXPECT_GT(c.changes[0].to.epoch, m.to.epoch);
+  EXPECT_EQ(c.changed_because.back(), "reasserted");
 }
 
 /// The new owner's heartbeat tells of the publish before the relay does.
