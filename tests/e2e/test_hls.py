@@ -1,8 +1,10 @@
 """HLS through a proxy: origins that are not ours (scripted, as SRS, nginx), and ours at the end."""
 import base64
 import os
+import random
 import socket
 import threading
+import time
 import urllib.parse
 
 import pytest
@@ -252,3 +254,59 @@ def test_ours_go_on_after_a_kill(world, stream):
     for s in after.segments:
         if not s.gap:
             assert requests.get(urllib.parse.urljoin(url, s.uri), timeout=30).status_code == 200, s
+
+
+@pytest.mark.soak
+def test_playlists_over_minutes(world, stream):
+    """SOAK_MINUTES of a publisher who leaves and returns, and of origins that die: 200 for every request, the rules of RFC 8216 kept from
+    one version of the playlist to the next, and every segment that is listed is there."""
+    minutes, rng = float(os.environ.get("SOAK_MINUTES", "10")), random.Random(5)
+    proxy = world.proxy()
+    origins = {f"o{n}": world.origin([proxy], server_id=f"o{n}") for n in range(3)}
+    http = proxy.ready_event["http"]
+    publisher = world.hold(LivePublisher(proxy.rtmp, "live", stream)).go()
+    url, checker, seen, stopped, troubles = media_playlist(http, stream), m3u8check.Checker(), set(), threading.Event(), []
+
+    def watch():
+        while not stopped.wait(0.25):
+            try:
+                answer = requests.get(url, timeout=30)
+                assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
+                for segment in checker.check(answer.text).segments:
+                    if segment.uri not in seen and not segment.gap:
+                        seen.add(segment.uri)
+                        got = requests.get(urllib.parse.urljoin(url, segment.uri), timeout=30)
+                        assert got.status_code == 200 and got.content, f"{segment}: {got.status_code}"
+            except Exception as error:  # noqa: BLE001 - told by the test's own thread
+                troubles.append(error)
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    ends, owner_losses, restarts = time.monotonic() + 60 * minutes, 0, 0
+    try:
+        while time.monotonic() < ends and not troubles:
+            sent = publisher.sent
+            until = sent[-1].timestamp + 1000 * rng.uniform(4, 15) if sent else 0
+            poll(lambda: troubles or (sent and sent[-1].timestamp >= until), timeout=60, what="media")
+            if rng.random() < 0.5:
+                victim = next((i for i, o in origins.items() if metrics(o.api).total("sluice_streams") > 0), None)
+                if victim:
+                    origins[victim].kill()
+                    owner_losses += 1
+                    mark = len(proxy.events)
+                    origins[victim] = world.origin([proxy], server_id=victim, wait=False)
+                    proxy.await_event("origin_added", since=mark, origin=lambda o: o.startswith(victim + "-"))
+            else:
+                publisher.freeze().close()
+                stopped.wait(rng.uniform(0.1, 4))
+                publisher = world.hold(LivePublisher(proxy.rtmp, "live", stream)).go()
+                restarts += 1
+                poll(lambda: publisher.sent, what="media of the next publication")
+    finally:
+        stopped.set()
+        watcher.join()
+    if troubles:
+        raise troubles[0]
+    print(f"{len(seen)} segments over {restarts} returns of the publisher and {owner_losses} deaths of the owner")
+    assert len(seen) > 10 * minutes and restarts and owner_losses
