@@ -248,6 +248,10 @@ asio::awaitable<bool> session::write(http_response response, const http::request
 /// As far as the socket takes it at once, again and again; each wait for room has the deadline of any write.
 asio::awaitable<void> session::send_file(int fd, size_t size) {
   auto& socket = stream_.socket();
+  timer late(server_->on, [&socket] {
+    error_code ignored;
+    socket.cancel(ignored);
+  });
   for (off_t at = 0; !error_ && static_cast<size_t>(at) < size;) {
     const ssize_t sent = ::sendfile(socket.native_handle(), fd, &at, size - static_cast<size_t>(at));
     if (sent > 0 || (sent < 0 && errno == EINTR)) continue;
@@ -255,15 +259,8 @@ asio::awaitable<void> session::send_file(int fd, size_t size) {
       error_ = asio::error::broken_pipe;
       co_return;
     }
-    const auto waiting = std::make_shared<bool>(true);
-    answered_.expires_after(server_->limits.idle_timeout);
-    answered_.async_wait([this, waiting](const error_code& e) {
-      error_code ignored;
-      if (!e && *waiting) stream_.socket().cancel(ignored);
-    });
+    late.arm_after(server_->limits.idle_timeout);
     co_await socket.async_wait(asio::socket_base::wait_write, resume());
-    *waiting = false;
-    answered_.cancel();
   }
 }
 
