@@ -245,6 +245,7 @@ class owner_table {
   /// A copy with this epoch is there because of a move of ours that is not committed.
   bool is_uncommitted(const stream& s, const epoch& e) const;
   void refuse_move(stream& s, const std::string& to_origin, const std::string& reason, moment at);
+  void publisher_came(stream& s, moment at);
   void check_abandoned(stream& s, moment at);
   void abandoned_replied(stream& s, const operation& op, store_reply& reply, moment at);
   void move_replied(const operation& op, store_reply& reply, moment at);

@@ -113,11 +113,19 @@ void owner_table::store_worked(moment at) {
   failing_since_ = base::never;
 }
 
+/// The owner that is known has its publisher (again): who was sent to another copy meanwhile is told.
+void owner_table::publisher_came(stream& s, moment at) {
+  s.owner_since = at.now;
+  if (!s.told) return;
+  if (const auto to = findable(s, at)) announce(s, *to);
+}
+
 void owner_table::announced(const stream_key& key, const owner_record& owner, moment at) {
   highest_seen_ = std::max(highest_seen_, owner.epoch.counter);
   const auto found = streams_.find(key);
   if (found == streams_.end() || owner.epoch == epoch{}) return;
   stream& s = found->second;
+  if (s.owner && owner.epoch == s.owner->epoch && owner.published && s.publishers == 0) return publisher_came(s, at);
   if (s.owner && owner.epoch <= s.owner->epoch) return;                     // late, doubled, or our own
   if (s.proposed == owner.epoch || is_uncommitted(s, owner.epoch)) return;  // our own: the answer decides
   if (owner.epoch < elsewhere(key, {})) return;  // a higher epoch at a living origin is the owner

@@ -386,5 +386,25 @@ TEST(several_proxies, an_encoder_comes_back_when_the_store_has_forgotten) {
   EXPECT_TRUE(origin.publish(key_a, b.epoch));
 }
 
+/// An origin that was stopped comes back with an old copy while the owner has no publisher: who was sent there is told
+/// as soon as the publisher is back at the owner, not with the next heartbeat.
+TEST(several_proxies, a_publisher_who_is_back_at_the_owner_is_heard_of_at_once) {
+  several_proxies c(2);
+  for (const auto& reg : {o1, o2}) c.add(reg);
+  const assignment a = c.published(0, key_a);
+  ASSERT_EQ(c.found(1, key_a), a.origin_id);
+  const origin_registration owner = a.server_id == "o1" ? o1 : o2, other = a.server_id == "o1" ? o2 : o1;
+  c.add(holding(owner, {{key_a.str(), a.epoch, true}}));
+  c.end(0, key_a, a.epoch);
+  c.beats({holding(owner, {}), other}, 4);
+  const epoch old{a.epoch.counter - 1, 1};
+  c.add(holding(other, {{key_a.str(), old, true}}));
+  ASSERT_FALSE(c.at(1).changes.empty());
+  ASSERT_EQ(c.at(1).changes.back().to.origin_id, other.id()) << "there is a publisher, as far as it says";
+  owner_record back{a.origin_id, a.epoch, "proxy-0", 1, true};
+  c.announce(1, key_a, back);
+  EXPECT_EQ(c.at(1).changes.back().to.origin_id, a.origin_id);
+}
+
 }  // namespace
 }  // namespace sluice::cluster
