@@ -11,7 +11,7 @@
 // Further: --width 1280 --height 800 --scheme light|dark --touch, --press KEYS (k,m,/ …: pressed one after the other once the phase is reached),
 // --browser FILE (/usr/bin/chromium). Exit code: 0 when it ran, whatever it saw; 1 when the browser or the page could not be opened.
 import {parseArgs} from 'node:util';
-import {chromium} from 'playwright-core';
+import {defaultBrowser, launch, lightOf, newPage} from './chromium.mjs';
 
 const {values: asked} = parseArgs({
   options: {
@@ -25,7 +25,7 @@ const {values: asked} = parseArgs({
     scheme: {type: 'string', default: 'light'},
     touch: {type: 'boolean', default: false},
     press: {type: 'string', default: ''},
-    browser: {type: 'string', default: '/usr/bin/chromium'},
+    browser: {type: 'string', default: defaultBrowser},
   },
 });
 if (!asked.url) {
@@ -33,39 +33,10 @@ if (!asked.url) {
   process.exit(2);
 }
 
-/** The mean brightness of the frame that is shown. */
-function lightOf(video) {
-  const canvas = document.createElement('canvas');
-  canvas.width = canvas.height = 32;
-  const context = canvas.getContext('2d');
-  try {
-    context.drawImage(video, 0, 0, 32, 32);
-    const {data} = context.getImageData(0, 0, 32, 32);
-    let sum = 0;
-    for (let i = 0; i < data.length; i += 4) sum += data[i] + data[i + 1] + data[i + 2];
-    return Math.round(sum / (32 * 32 * 3));
-  } catch {
-    return -1;
-  }
-}
-
 async function main() {
-  const browser = await chromium.launch({
-    executablePath: asked.browser,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--autoplay-policy=document-user-activation-required'],
-  });
+  const browser = await launch(asked.browser);
   try {
-    const context = await browser.newContext({
-      viewport: {width: Number(asked.width), height: Number(asked.height)},
-      colorScheme: asked.scheme,
-      hasTouch: asked.touch,
-      isMobile: asked.touch,
-    });
-    const page = await context.newPage();
-    const errors = [];
-    page.on('pageerror', (e) => errors.push(String(e)));
-    // A media request that fails is the player's business, which says so itself.
-    page.on('console', (m) => m.type() === 'error' && !m.text().startsWith('Failed to load resource') && errors.push(m.text()));
+    const {page, errors} = await newPage(browser, asked);
     await page.goto(asked.url, {waitUntil: 'load', timeout: 60_000});
 
     const read = () =>

@@ -1,8 +1,11 @@
+import {Attempts, missingOf, type Missing} from './core/attempts';
 import {Backoff, healthyAfterMs} from './core/backoff';
+import type {Tracks} from './core/codec';
 import {behindHole, bufferAhead, Rate, Stalls, type Range} from './core/meter';
 import {explain, type Failure, type Problem} from './core/problem';
 import {protocolsToTry, type Choice, type Protocol, type Target} from './core/target';
 import {hasHls, hasMediaSource, loadEngine, type Engine} from './engine/engine';
+import {probeTracks} from './engine/probe';
 
 export type Phase = 'idle' | 'connecting' | 'playing' | 'buffering' | 'waiting' | 'failed';
 
@@ -28,9 +31,12 @@ export interface PlayerState {
   phase: Phase;
   stream: string;
   url: string;
+  choice: Choice;
   protocol?: Protocol;
   /** Of the last attempt; it stands until there is a picture. */
   problem?: Problem;
+  /** A track of the stream that does not play while another does. */
+  missing?: Missing;
   retryAt?: number; // performance.now() of the next attempt
   /** The browser plays without sound only, until it is clicked. */
   soundBlocked: boolean;
@@ -57,7 +63,8 @@ export class Player {
   state: PlayerState;
   private engine?: Engine;
   private attempt = 0; // what belongs to an older one is over
-  private candidates: Protocol[] = [];
+  private attempts = new Attempts([]);
+  private probe?: {known?: Tracks; end: AbortController}; // of this attempt
   private target?: Target;
   private readonly backoff = new Backoff();
   private retryTimer?: number;
@@ -74,7 +81,7 @@ export class Player {
     private readonly changed: (state: PlayerState) => void,
   ) {
     this.state = {
-      phase: 'idle', stream: '', url: '', soundBlocked: false, playBlocked: false,
+      phase: 'idle', stream: '', url: '', choice: 'auto', soundBlocked: false, playBlocked: false,
       muted: video.muted, volume: video.volume, stats: noStats(),
     };
     video.addEventListener('playing', this.onPlaying);
@@ -96,23 +103,23 @@ export class Player {
   play(target: Target, choice: Choice): void {
     this.stop();
     this.target = target;
-    this.candidates = protocolsToTry(choice, target, {mediaSource: hasMediaSource(), hls: hasHls()});
+    this.attempts = new Attempts(protocolsToTry(choice, target, {mediaSource: hasMediaSource(), hls: hasHls()}));
     this.backoff.reset();
     this.stalls = new Stalls();
     this.framesBefore = this.frames();
-    this.update({stream: target.name, stats: noStats(), soundBlocked: false, problem: undefined});
+    this.update({stream: target.name, choice, stats: noStats(), soundBlocked: false, problem: undefined});
     void this.connect();
   }
 
   stop(): void {
     this.endAttempt();
-    this.update({phase: 'idle', problem: undefined, retryAt: undefined, playBlocked: false});
+    this.update({phase: 'idle', problem: undefined, missing: undefined, retryAt: undefined, playBlocked: false});
   }
 
   retryNow(): void {
-    if (!this.target || (this.state.phase !== 'waiting' && this.state.phase !== 'failed')) return;
-    if (this.state.phase === 'failed') this.backoff.reset();
-    void this.connect();
+    if (!this.target) return;
+    if (this.state.phase === 'failed') this.play(this.target, this.state.choice); // all protocols again
+    else if (this.state.phase === 'waiting') void this.connect();
   }
 
   setMuted(muted: boolean): void {
@@ -123,6 +130,11 @@ export class Player {
   setVolume(volume: number): void {
     this.video.volume = Math.min(1, Math.max(0, volume));
     if (volume > 0) this.setMuted(false);
+  }
+
+  /** From what it is now, which the state tells a moment later. */
+  changeVolume(by: number): void {
+    this.setVolume((this.video.muted ? 0 : this.video.volume) + by);
   }
 
   /** After a click, where the browser wanted one. */
@@ -143,12 +155,14 @@ export class Player {
     this.playingSince = undefined;
     this.engine?.destroy();
     this.engine = undefined;
+    this.probe?.end.abort();
+    this.probe = undefined;
   }
 
   private async connect(): Promise<void> {
     this.endAttempt();
     const mine = this.attempt;
-    const protocol = this.candidates[0];
+    const {protocol} = this.attempts;
     const target = this.target;
     if (!target) return;
     if (!protocol) return this.fail({kind: 'unsupported'});
@@ -156,7 +170,7 @@ export class Player {
     this.progress = {at: now, time: 0, end: 0};
     this.received = new Rate();
     this.shown = new Rate();
-    this.update({phase: 'connecting', protocol, url: target.url(protocol), retryAt: undefined});
+    this.update({phase: 'connecting', protocol, url: target.url(protocol), retryAt: undefined, missing: undefined});
     const make = await loadEngine(protocol).catch(() => undefined);
     if (mine !== this.attempt) return;
     if (!make) return this.fail({kind: 'network'});
@@ -182,23 +196,22 @@ export class Player {
 
   private fail(failure: Failure): void {
     const protocol = this.state.protocol ?? 'hls';
-    // What does not fit into one protocol may fit into the next.
-    const unfit = failure.kind === 'unsupported' || failure.kind === 'format' || (failure.kind === 'status' && failure.status === 415);
-    if (unfit && this.candidates.length > 1) {
-      this.candidates.shift();
-      void this.connect();
-      return;
-    }
     const had = this.playingSince !== undefined;
+    const told = this.attempts.failed(failure, had);
+    if (!told) return void this.connect();
     if (had && performance.now() - this.playingSince! >= healthyAfterMs) this.backoff.reset();
     this.endAttempt();
     const host = this.state.url ? new URL(this.state.url).host : 'the server';
-    const problem = explain(failure, this.state.stream, protocol, host);
+    const problem = explain(told, this.state.stream, protocol, host);
     const delay = problem.retry ? this.backoff.next(Math.random()) : undefined;
-    if (delay === undefined) return this.update({phase: 'failed', problem, retryAt: undefined});
+    if (delay === undefined) {
+      this.update({phase: 'failed', problem, missing: undefined, retryAt: undefined});
+      if (told.kind === 'status' && told.status === 415) this.askForTracks((known) => this.update({problem: explain({...told, codecs: Object.values(known)}, this.state.stream, protocol, host)}));
+      return;
+    }
     this.retryTimer = window.setTimeout(() => void this.connect(), delay);
     const stats = {...this.state.stats, reconnects: this.state.stats.reconnects + (had ? 1 : 0)};
-    this.update({phase: 'waiting', problem, retryAt: performance.now() + delay, stats});
+    this.update({phase: 'waiting', problem, missing: undefined, retryAt: performance.now() + delay, stats});
   }
 
   private onOnline = () => {
@@ -211,7 +224,29 @@ export class Player {
     this.playingSince ??= now;
     this.stalls.end(now);
     this.update({phase: 'playing', problem: undefined, playBlocked: false});
+    this.lookForMissing();
   };
+
+  /** Whether all tracks of the stream play; goes on to the next protocol, or says so, if not. */
+  private lookForMissing(): void {
+    const {facts} = this.engine!;
+    const missing = missingOf(this.probe?.known ?? this.attempts.known, facts.codecs, facts.refused);
+    if (missing && this.attempts.misses()) return void this.connect();
+    this.update({missing});
+    if (!this.probe && this.state.protocol !== 'flv' && !facts.codecs.video !== !facts.codecs.audio)
+      this.askForTracks();
+  }
+
+  /** TS and HLS leave out what they cannot carry: which tracks are there? */
+  private askForTracks(then?: (known: Tracks) => void): void {
+    const probe: Player['probe'] = {end: new AbortController()};
+    this.probe = probe;
+    void probeTracks(this.target!.url('flv'), probe.end.signal).then((known) => {
+      if (probe !== this.probe || Object.keys(known).length === 0) return; // another attempt, or no answer
+      probe.known = known;
+      then?.(known);
+    });
+  }
 
   private onWaiting = () => {
     if (this.state.phase !== 'playing') return;
@@ -248,8 +283,8 @@ export class Player {
     this.update({
       stats: {
         ...this.state.stats,
-        videoCodec: facts.videoCodec,
-        audioCodec: facts.audioCodec,
+        videoCodec: facts.codecs.video,
+        audioCodec: facts.codecs.audio,
         width: this.video.videoWidth,
         height: this.video.videoHeight,
         fps: this.shown.perSecond(),
@@ -264,6 +299,7 @@ export class Player {
         currentTime: this.video.currentTime,
       },
     });
+    if (this.state.phase === 'playing') this.lookForMissing();
   };
 
   /** Goes over holes, and gives up a connection on which nothing has moved for long. */
@@ -284,6 +320,6 @@ export class Player {
       if (this.video.paused) this.start(); // the browser paused it, for a call or a power saver
       this.progress.end = end;
     }
-    if (now - this.progress.at >= silentAfterMs) this.fail({kind: 'silent'});
+    if (now - this.progress.at >= silentAfterMs) this.fail({kind: 'silent', arrived: this.playingSince === undefined && this.engine!.facts.bytes > 0});
   }
 }

@@ -4,7 +4,7 @@ import * as format from '../src/core/format';
 import {commandOf} from '../src/core/keys';
 import {readLink, writeLink} from '../src/core/link';
 import {behindHole, bufferAhead, Rate, Stalls} from '../src/core/meter';
-import {codecName, explain, type Failure} from '../src/core/problem';
+import {explain, explainMissing, type Failure} from '../src/core/problem';
 import {addRecent, loadRecent, recentMax, removeRecent, saveRecent, type Recent} from '../src/core/recent';
 
 describe('links', () => {
@@ -60,11 +60,24 @@ describe('problems', () => {
     expect(of({kind: 'status', status: 502}).title).toContain('502');
     expect(of({kind: 'network'})).toMatchObject({title: 'No connection to h:8080', retry: true});
     expect(of({kind: 'ended'}).retry).toBe(true);
-    expect(of({kind: 'codec', codec: 'hvc1.1.6.L93.B0'}).title).toBe('This browser cannot decode H.265 (HEVC)');
+    expect(of({kind: 'codec', codecs: ['hvc1.1.6.L93.B0']})).toMatchObject({title: 'This browser cannot decode H.265 (HEVC)', retry: false});
+    expect(of({kind: 'codec', codecs: ['vp09.00.10.08', 'opus']}).title).toBe('This browser cannot decode VP9 and Opus');
+    expect(of({kind: 'carriage', codecs: ['vp09']}).title).toBe('This page cannot play VP9 by HTTP-FLV');
+    expect(of({kind: 'carriage', codecs: ['vp09'], everywhere: true}).title).toBe('This page cannot play VP9 by any protocol');
+    expect(of({kind: 'status', status: 415, codecs: ['vp09']}).title).toBe('HTTP-FLV does not carry VP9');
   });
-  it('know codecs by their RFC 6381 names', () => {
-    const names = ['avc1.64001f', 'hev1.1.6.L93', 'av01.0.04M.08', 'vp09.00.10.08', 'mp4a.40.2', 'mp4a.6b', 'mp4a.40.34', 'opus', 'ec-3', 'odd'];
-    expect(names.map(codecName)).toEqual(['H.264', 'H.265 (HEVC)', 'AV1', 'VP9', 'AAC', 'MP3', 'MP3', 'Opus', 'E-AC-3', 'odd']);
+  it('are said in plain words where nobody knows the codec', () => {
+    expect(of({kind: 'codec', codecs: []}).title).toBe("This browser cannot decode this stream's codecs");
+    expect(of({kind: 'carriage', codecs: []}).title).toBe("This page cannot play this stream's codecs by HTTP-FLV");
+    expect(of({kind: 'status', status: 415}).title).toBe("HTTP-FLV does not carry this stream's codecs");
+  });
+  it('name the track that is missing, and what to do where there is something', () => {
+    expect(explainMissing({kind: 'video', codec: 'vp09', by: 'protocol'}, 'ts', 'ts')).toEqual({
+      title: 'No picture',
+      hint: "HTTP-TS does not carry the stream's VP9 video. Choose Automatic, or another protocol.",
+    });
+    expect(explainMissing({kind: 'audio', by: 'protocol'}, 'hls', 'auto')).toEqual({title: 'No sound', hint: "HLS does not carry the stream's audio."});
+    expect(explainMissing({kind: 'audio', codec: 'ac-3', by: 'browser'}, 'hls', 'hls').hint).toBe("This browser does not decode the stream's AC-3 audio.");
   });
 });
 

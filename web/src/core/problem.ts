@@ -1,12 +1,15 @@
 /** What can go wrong, and what to say about it. Pure. */
-import {protocolNames, type Protocol} from './target';
+import type {Missing} from './attempts';
+import {codecList, codecName} from './codec';
+import {protocolNames, type Choice, type Protocol} from './target';
 
 export type Failure =
-  | {kind: 'status'; status: number}
+  | {kind: 'status'; status: number; codecs?: string[]} // the stream's codecs, if they are to blame
   | {kind: 'network'} // no connection, or it broke
   | {kind: 'ended'} // the server closed an endless response, or a playlist ended
-  | {kind: 'silent'} // connected, and nothing came for long
-  | {kind: 'codec'; codec: string}
+  | {kind: 'silent'; arrived: boolean} // connected, and nothing came for long; or what came (`arrived`) has not begun to play
+  | {kind: 'codec'; codecs: string[]} // the browser does not decode them; empty: nobody says which
+  | {kind: 'carriage'; codecs: string[]; everywhere?: boolean} // they cannot be had by this protocol here, or by none
   | {kind: 'format'} // not what the protocol's name promises
   | {kind: 'decode'} // the browser gave up on the media
   | {kind: 'unsupported'}; // this browser cannot play this protocol at all
@@ -18,33 +21,19 @@ export interface Problem {
   retry: boolean;
 }
 
-const codecNames: [RegExp, string][] = [
-  [/^(hvc1|hev1|hevc|h265)/i, 'H.265 (HEVC)'],
-  [/^(avc1|avc3|h264)/i, 'H.264'],
-  [/^av01/i, 'AV1'],
-  [/^vp0?9/i, 'VP9'],
-  [/^vp0?8/i, 'VP8'],
-  [/^(mp4a\.40(?!\.34)|aac)/i, 'AAC'],
-  [/^(mp4a\.(69|6b|40\.34)|mp3)/i, 'MP3'],
-  [/^opus/i, 'Opus'],
-  [/^ac-3/i, 'AC-3'],
-  [/^ec-3/i, 'E-AC-3'],
-  [/^flac/i, 'FLAC'],
-];
+/** The codecs' names, or what they are. */
+const named = (codecs: string[]) => codecList(codecs) || "this stream's codecs";
 
-/** `avc1.64001f` as people call it: `H.264`; what is not known stays as it is. */
-export function codecName(codec: string): string {
-  return codecNames.find(([pattern]) => pattern.test(codec))?.[1] ?? codec;
-}
+const publishOthers = 'publish H.264 video and AAC audio, which all browsers play.';
 
-function ofStatus(status: number, stream: string, protocol: Protocol): Problem {
+function ofStatus(status: number, codecs: string[], stream: string, protocol: Protocol): Problem {
   const name = protocolNames[protocol];
   if (status === 404)
     return {title: `Nobody is publishing ${stream} right now`, hint: 'Check the name, or wait: it plays as soon as it is there.', retry: true};
   if (status === 401 || status === 403)
     return {title: 'The server refuses access to this stream', hint: 'A token may be missing from the address, or no longer valid.', retry: false};
   if (status === 415)
-    return {title: `This stream's codecs do not fit into ${name}`, hint: 'Choose another protocol.', retry: false};
+    return {title: `${name} does not carry ${named(codecs)}`, hint: 'Choose Automatic, or another protocol.', retry: false};
   if (status === 429 || status === 503)
     return {title: 'The server is busy', hint: 'It has as many viewers as it can serve, or is being restarted.', retry: true};
   if (status >= 500)
@@ -55,7 +44,7 @@ function ofStatus(status: number, stream: string, protocol: Protocol): Problem {
 export function explain(failure: Failure, stream: string, protocol: Protocol, host: string): Problem {
   switch (failure.kind) {
     case 'status':
-      return ofStatus(failure.status, stream, protocol);
+      return ofStatus(failure.status, failure.codecs ?? [], stream, protocol);
     case 'network':
       return {title: `No connection to ${host}`, hint: 'The network is down, or the server is not running.', retry: true};
     case 'ended':
@@ -64,8 +53,16 @@ export function explain(failure: Failure, stream: string, protocol: Protocol, ho
       return {title: 'Nothing arrives any more', hint: 'The connection is open, but the publisher or the network has stalled.', retry: true};
     case 'codec':
       return {
-        title: `This browser cannot decode ${codecName(failure.codec)}`,
-        hint: 'Try another browser, or publish H.264 video and AAC audio, which all of them play.',
+        title: `This browser cannot decode ${named(failure.codecs)}`,
+        hint: `Try another browser, or ${publishOthers}`,
+        retry: false,
+      };
+    case 'carriage':
+      if (failure.everywhere)
+        return {title: `This page cannot play ${named(failure.codecs)} by any protocol`, hint: `Its publisher can ${publishOthers}`, retry: false};
+      return {
+        title: `This page cannot play ${named(failure.codecs)} by ${protocolNames[protocol]}`,
+        hint: 'Choose Automatic, or another protocol.',
         retry: false,
       };
     case 'format':
@@ -75,4 +72,13 @@ export function explain(failure: Failure, stream: string, protocol: Protocol, ho
     case 'unsupported':
       return {title: `This browser cannot play ${protocolNames[protocol]}`, hint: 'Choose HLS, or another browser.', retry: false};
   }
+}
+
+/** What to say while one track plays and another does not. */
+export function explainMissing(missing: Missing, protocol: Protocol, choice: Choice): {title: string; hint: string} {
+  const title = missing.kind === 'video' ? 'No picture' : 'No sound';
+  const codec = missing.codec === undefined ? '' : `${codecName(missing.codec)} `;
+  if (missing.by === 'browser') return {title, hint: `This browser does not decode the stream's ${codec}${missing.kind}.`};
+  const hint = `${protocolNames[protocol]} does not carry the stream's ${codec}${missing.kind}.`;
+  return {title, hint: choice === 'auto' ? hint : `${hint} Choose Automatic, or another protocol.`};
 }

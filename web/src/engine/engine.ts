@@ -1,10 +1,13 @@
+import {codecKind, type Tracks} from '../core/codec';
 import type {Failure} from '../core/problem';
 import type {Protocol} from '../core/target';
 
 /** What an engine learns about a stream beside what the video element shows. */
 export interface MediaFacts {
-  videoCodec?: string;
-  audioCodec?: string;
+  /** Of the tracks that play. */
+  codecs: Tracks;
+  /** Of those that came, and that the browser does not take. */
+  refused: Tracks;
   bytes: number; // of media received
   /** Behind the live edge, if the protocol tells; else what is buffered counts. */
   latency?: number;
@@ -19,6 +22,18 @@ export interface EngineEvents {
 export interface Engine {
   readonly facts: MediaFacts;
   destroy(): void;
+}
+
+export function noFacts(): MediaFacts {
+  return {codecs: {}, refused: {}, bytes: 0};
+}
+
+/** Those of some codecs that the browser does not decode by itself; none if each would do. */
+export function undecodable(codecs: string[]): string[] {
+  // An iPhone has the managed one alone.
+  const source = (self as {ManagedMediaSource?: typeof MediaSource}).ManagedMediaSource ?? self.MediaSource;
+  if (!source) return [];
+  return codecs.filter((codec) => !source.isTypeSupported(`${codecKind(codec) ?? 'video'}/mp4; codecs="${codec}"`));
 }
 
 export type EngineMaker = (video: HTMLVideoElement, url: string, events: EngineEvents) => Engine;

@@ -1,18 +1,26 @@
 import Hls, {type ErrorData} from 'hls.js/light';
+import {codecsOfMime, tracksOf} from '../core/codec';
 import type {Failure} from '../core/problem';
-import type {Engine, EngineEvents, MediaFacts} from './engine';
+import {noFacts, undecodable, type Engine, type EngineEvents} from './engine';
 
 export function hlsJsWorks(): boolean {
   return Hls.isSupported();
 }
 
-function failureOf(data: ErrorData): Failure {
+/** The codecs of the variants that hls.js found unplayable, which it lists in JSON at the end of its sentence. */
+function codecsOfVariants(message: string): string[] {
+  const list = /\["(.*)"\]/.exec(message)?.[1];
+  return list ? list.split(/"?,"?/) : [];
+}
+
+/** `refused`: codecs for which it got no buffer before. */
+function failureOf(data: ErrorData, refused: string[]): Failure {
   const status = data.response?.code ?? 0;
   switch (data.details) {
     case Hls.ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR:
     case Hls.ErrorDetails.BUFFER_ADD_CODEC_ERROR:
     case Hls.ErrorDetails.BUFFER_INCOMPATIBLE_CODECS_ERROR:
-      return {kind: 'codec', codec: /codecs="?([^"';,]+)/i.exec(data.mimeType ?? data.error?.message ?? '')?.[1] ?? 'its codec'};
+      return {kind: 'codec', codecs: undecodable([...codecsOfMime(data.mimeType ?? ''), ...codecsOfVariants(data.error?.message ?? ''), ...refused])};
     case Hls.ErrorDetails.MANIFEST_PARSING_ERROR:
     case Hls.ErrorDetails.FRAG_PARSING_ERROR:
       return {kind: 'format'};
@@ -22,8 +30,8 @@ function failureOf(data: ErrorData): Failure {
 }
 
 export function hlsEngine(video: HTMLVideoElement, url: string, events: EngineEvents): Engine {
-  const facts: MediaFacts = {bytes: 0};
-  const once = {maxTimeToFirstByteMs: 8000, maxLoadTimeMs: 15000, timeoutRetry: null, errorRetry: null};
+  const facts = noFacts();
+  const once = {maxTimeToFirstByteMs: 11000, maxLoadTimeMs: 15000, timeoutRetry: null, errorRetry: null};
   const hls = new Hls({
     enableWorker: false, // no script from elsewhere than this server, and no blob
     lowLatencyMode: true,
@@ -39,21 +47,30 @@ export function hlsEngine(video: HTMLVideoElement, url: string, events: EngineEv
     facts.bytes += frag.stats.total || frag.stats.loaded;
   });
   hls.on(Hls.Events.BUFFER_CODECS, (_, tracks) => {
-    facts.videoCodec = tracks.video?.codec ?? facts.videoCodec;
-    facts.audioCodec = tracks.audio?.codec ?? facts.audioCodec;
-    if (tracks.audiovideo?.codec) [facts.videoCodec, facts.audioCodec] = tracks.audiovideo.codec.split(',');
+    for (const {codec, container} of Object.values(tracks)) {
+      // MP3 has no codec's name of its own in some browsers, where its buffer is one of audio/mpeg.
+      const found = codec ? codec.split(',') : codecsOfMime(container);
+      Object.assign(facts.codecs, tracksOf(found));
+    }
   });
   hls.on(Hls.Events.LEVEL_UPDATED, (_, {details}) => {
     if (!details.live) events.failed({kind: 'ended'});
   });
   hls.on(Hls.Events.ERROR, (_, data) => {
+    if (data.details === Hls.ErrorDetails.BUFFER_ADD_CODEC_ERROR) {
+      // It goes on without this one, if there is another.
+      Object.assign(facts.refused, tracksOf(undecodable(codecsOfMime(data.mimeType ?? ''))));
+      if (facts.refused.video) delete facts.codecs.video;
+      if (facts.refused.audio) delete facts.codecs.audio;
+    }
     if (!data.fatal) return;
-    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && failureOf(data).kind === 'decode' && !recovered) {
+    const failure = failureOf(data, Object.values(facts.refused));
+    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && failure.kind === 'decode' && !recovered) {
       recovered = true; // once an attempt: a new source buffer often helps
       hls.recoverMediaError();
       return;
     }
-    events.failed(failureOf(data));
+    events.failed(failure);
   });
   hls.attachMedia(video);
   hls.loadSource(url);

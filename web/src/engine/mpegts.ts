@@ -1,35 +1,48 @@
 import mpegts from 'mpegts.js';
+import {codecOfFlv, codecOfFourCc, codecsOfMime, tracksOf, type Tracks} from '../core/codec';
 import type {Failure} from '../core/problem';
-import type {Engine, EngineEvents, MediaFacts} from './engine';
+import {noFacts, undecodable, type Engine, type EngineEvents} from './engine';
 
 mpegts.LoggingControl.applyConfig({enableAll: false, enableError: false});
 
-/** The MIME type's codecs= part that the browser refused, out of the error that MSE raised. */
-function refusedCodec(message: string): string {
-  return /codecs="?([^"';,]+)/i.exec(message)?.[1] ?? '';
+/** The codec that its FLV demuxer does not know, out of its sentence: by FLV's number of it or by its FourCC. */
+function unknownCodec(message: string): string[] {
+  const [, place, name] = /(audio|video)[^:]*: (.+)$/.exec(message) ?? [];
+  if (!place || !name) return [];
+  const kind = place === 'audio' ? 'audio' : 'video';
+  const codec = /^\d+$/.test(name) ? codecOfFlv(kind, Number(name)) : codecOfFourCc(name);
+  return codec ? [codec] : [];
 }
 
-function failureOf(detail: string, info: {code?: number; msg?: string} | undefined, facts: MediaFacts): Failure {
+/** `info` is a sentence where the demuxer speaks. */
+function failureOf(detail: string, info: {code?: number; msg?: string} | string | undefined): Failure {
+  const message = typeof info === 'string' ? info : String(info?.msg ?? '');
   const d = mpegts.ErrorDetails;
   switch (detail) {
     case d.NETWORK_STATUS_CODE_INVALID:
-      return {kind: 'status', status: info?.code ?? 0};
+      return {kind: 'status', status: (typeof info === 'object' && info.code) || 0};
     case d.NETWORK_UNRECOVERABLE_EARLY_EOF:
       return {kind: 'ended'};
     case d.MEDIA_FORMAT_ERROR:
     case d.MEDIA_FORMAT_UNSUPPORTED:
       return {kind: 'format'};
     case d.MEDIA_CODEC_UNSUPPORTED:
-      return {kind: 'codec', codec: info?.msg?.replace(/^.*codec[^:]*:\s*/i, '') || facts.videoCodec || 'its codec'};
-    case d.MEDIA_MSE_ERROR: {
-      const message = String(info?.msg ?? '');
-      if (/not supported|isTypeSupported|addSourceBuffer/i.test(message))
-        return {kind: 'codec', codec: refusedCodec(message) || facts.videoCodec || 'its codec'};
+      return {kind: 'carriage', codecs: unknownCodec(message)};
+    case d.MEDIA_MSE_ERROR:
+      if (/not supported|isTypeSupported|addSourceBuffer/i.test(message)) return {kind: 'codec', codecs: undecodable(codecsOfMime(message))};
       return {kind: 'decode'};
-    }
     default:
       return {kind: 'network'};
   }
+}
+
+/**
+ * The MIME types of the buffers that it has made. Its own MEDIA_INFO never comes for MPEG-TS with a single track, so this looks where mpegts.js
+ * 1.8 keeps them.
+ */
+function bufferTypes(player: mpegts.Player): string[] {
+  const inside = player as unknown as {_player_engine?: {_mse_controller?: {_mimeTypes?: Record<string, string | null>}}};
+  return Object.values(inside._player_engine?._mse_controller?._mimeTypes ?? {}).filter((type) => typeof type === 'string');
 }
 
 export function mpegtsEngine(
@@ -38,7 +51,7 @@ export function mpegtsEngine(
   events: EngineEvents,
   protocol: 'flv' | 'ts',
 ): Engine {
-  const facts: MediaFacts = {bytes: 0};
+  const facts = noFacts();
   if (!mpegts.isSupported()) {
     queueMicrotask(() => events.failed({kind: 'unsupported'}));
     return {facts, destroy: () => {}};
@@ -71,15 +84,23 @@ export function mpegtsEngine(
     facts.bytes += ((info.speed ?? 0) * 1024 * (now - reported)) / 1000;
     reported = now;
   });
+  let told: Tracks = {};
   player.on(mpegts.Events.MEDIA_INFO, (info: {videoCodec?: string; audioCodec?: string}) => {
-    facts.videoCodec = info.videoCodec ?? facts.videoCodec;
-    facts.audioCodec = info.audioCodec ?? facts.audioCodec;
+    told = {video: info.videoCodec ?? told.video, audio: info.audioCodec ?? told.audio};
   });
   player.on(mpegts.Events.LOADING_COMPLETE, () => events.failed({kind: 'ended'}));
-  player.on(mpegts.Events.ERROR, (_type: string, detail: string, info?: {code?: number; msg?: string}) =>
-    events.failed(failureOf(detail, info, facts)),
+  player.on(mpegts.Events.ERROR, (_type: string, detail: string, info?: {code?: number; msg?: string} | string) =>
+    events.failed(failureOf(detail, info)),
   );
   player.attachMediaElement(video);
   player.load();
-  return {facts, destroy: () => player.destroy()};
+  return {
+    get facts() {
+      // A buffer's type may say more than the stream has: AAC always gets one that could take HE-AAC.
+      facts.codecs = tracksOf(bufferTypes(player).flatMap(codecsOfMime));
+      for (const kind of ['video', 'audio'] as const) if (facts.codecs[kind] && told[kind]) facts.codecs[kind] = told[kind];
+      return facts;
+    },
+    destroy: () => player.destroy(),
+  };
 }

@@ -1,9 +1,9 @@
 import type {Failure} from '../core/problem';
-import {nativeHls, type Engine, type EngineEvents, type MediaFacts} from './engine';
+import {nativeHls, noFacts, type Engine, type EngineEvents} from './engine';
 
 /** HLS as iPhones play it: the browser does all of it, and tells little. */
 export function nativeEngine(video: HTMLVideoElement, url: string, events: EngineEvents): Engine {
-  const facts: MediaFacts = {bytes: 0};
+  const facts = noFacts();
   let gone = false;
   const fail = (failure: Failure) => {
     if (!gone) events.failed(failure);

@@ -1,4 +1,4 @@
-import {useEffect, useRef, useState} from 'preact/hooks';
+import {useLayoutEffect, useRef, useState} from 'preact/hooks';
 import {commandOf, shortcuts, type KeyPress} from '../core/keys';
 import {readLink, writeLink} from '../core/link';
 import {addRecent, loadRecent, removeRecent, saveRecent, type Recent} from '../core/recent';
@@ -36,6 +36,16 @@ function toggleFullscreen(frame: HTMLElement, video: HTMLVideoElement): void {
   if (document.fullscreenElement) return void document.exitFullscreen();
   if (frame.requestFullscreen) return void frame.requestFullscreen().catch(() => {});
   (video as {webkitEnterFullscreen?: () => void}).webkitEnterFullscreen?.(); // iPhones: the video only
+}
+
+/** The field is behind a picture in full screen. */
+function focusField(field: HTMLInputElement): void {
+  const go = () => {
+    field.focus();
+    field.select();
+  };
+  if (document.fullscreenElement) void document.exitFullscreen().then(go, go);
+  else go();
 }
 
 function CopyLink({link}: {link: string}) {
@@ -98,7 +108,7 @@ export function App() {
     if (p.state.volume === 0) p.setVolume(0.5);
     else p.setMuted(!p.state.muted);
   };
-  const louder = (by: number) => player.current?.setVolume((player.current.state.muted ? 0 : player.current.state.volume) + by);
+  const louder = (by: number) => player.current?.changeVolume(by);
   const fullscreen = () => frame.current && video.current && toggleFullscreen(frame.current, video.current);
   const actions = {
     toggle,
@@ -114,12 +124,13 @@ export function App() {
     fullscreen,
     louder: () => louder(0.1),
     quieter: () => louder(-0.1),
-    focus: () => field.current?.select(),
+    focus: () => focusField(field.current!),
   };
   const latest = useRef(commands);
   latest.current = commands;
 
-  useEffect(() => {
+  // Before the page can be seen, and so before a key can be pressed that needs the player.
+  useLayoutEffect(() => {
     const element = video.current!;
     element.muted = first.muted;
     const p = new Player(element, setState);
@@ -207,6 +218,7 @@ const emptyState: PlayerState = {
   phase: 'idle',
   stream: '',
   url: '',
+  choice: 'auto',
   soundBlocked: false,
   playBlocked: false,
   muted: false,

@@ -1,5 +1,6 @@
 import type {RefObject} from 'preact';
 import {useEffect, useState} from 'preact/hooks';
+import {explainMissing} from '../core/problem';
 import type {PlayerState} from '../player';
 import {Icon} from './icons';
 
@@ -21,7 +22,7 @@ export function statusText(state: PlayerState): string {
     case 'connecting':
       return state.problem?.title ?? `Connecting to ${stream}`;
     case 'playing':
-      return `Playing ${stream}`;
+      return `Playing ${stream}${state.missing ? (state.missing.kind === 'video' ? ' without a picture' : ' without sound') : ''}`;
     case 'buffering':
       return 'Waiting for data';
     case 'waiting':
@@ -83,6 +84,21 @@ function Overlay({state, actions}: {state: PlayerState; actions: StageActions}) 
   return null;
 }
 
+/** Why there is no picture, or no sound, while the rest plays. */
+function Notice({state}: {state: PlayerState}) {
+  const {missing, protocol, stats} = state;
+  if (state.phase !== 'playing' || !protocol) return null;
+  if (missing) {
+    const {title, hint} = explainMissing(missing, protocol, state.choice);
+    return (
+      <p class={`notice ${missing.kind}`} role="status">
+        <strong>{title}</strong> {hint}
+      </p>
+    );
+  }
+  return stats.audioCodec && !stats.videoCodec ? <p class="notice video">This stream is sound only.</p> : null;
+}
+
 interface Props {
   state: PlayerState;
   actions: StageActions;
@@ -99,6 +115,7 @@ export function Stage({state, actions, video, frame}: Props) {
       <div class="picture">
         <video ref={video} playsInline disableRemotePlayback aria-label={state.stream ? `Live video of ${state.stream}` : 'Live video'} />
         <Overlay state={state} actions={actions} />
+        <Notice state={state} />
         {state.soundBlocked && state.phase === 'playing' && (
           <button type="button" class="unmute" onClick={actions.mute}>
             <Icon name="mute" />

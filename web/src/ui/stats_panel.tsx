@@ -1,4 +1,4 @@
-import {codecName} from '../core/problem';
+import {codecName} from '../core/codec';
 import {bits, duration, frames, seconds, size} from '../core/format';
 import {protocolNames} from '../core/target';
 import type {PlayerState} from '../player';
@@ -22,7 +22,7 @@ export function StatsPanel({state}: {state: PlayerState}) {
     ['Video', codec(s.videoCodec)],
     ['Audio', codec(s.audioCodec)],
     ['Resolution', size(s.width, s.height)],
-    ['Frame rate', frames(on ? s.fps : undefined)],
+    ['Frame rate', frames(on && s.width > 0 ? s.fps : undefined)],
     ['Bitrate', bits(on ? s.bitrate : undefined)],
     ['Buffer', on ? seconds(s.buffer) : '–', 'Media that is here and not played yet'],
     ['Latency', on ? seconds(s.latency) : '–', 'Behind the newest media that the server has sent'],
