@@ -122,8 +122,8 @@ void flv_file_read(benchmark::State& state) {
   for (auto _ : state) {
     flv::reader reader;
     for (size_t at = 0; at < file.size(); at += 8192) {
-      reader.feed(base::bytes_view(file).subspan(at, std::min<size_t>(8192, file.size() - at)));
-      for (auto tag = reader.next(); tag && *tag; tag = reader.next()) benchmark::DoNotOptimize(*tag);
+      auto piece = base::bytes_view(file).subspan(at, std::min<size_t>(8192, file.size() - at));
+      for (auto tag = reader.next(piece); tag && *tag; tag = reader.next(piece)) benchmark::DoNotOptimize(*tag);
     }
   }
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * file.size()));
@@ -310,10 +310,9 @@ class private_play final : media::hub_driver, media::byte_log_driver, media::byt
     hub_.begin_source({});
   }
   void receive(base::bytes_view bytes, uint32_t ahead_ms) {
-    source_.feed(bytes);
-    for (auto tag = source_.next(); tag && *tag; tag = source_.next()) {
+    for (auto tag = source_.next(bytes); tag && *tag; tag = source_.next(bytes)) {
       const uint32_t timestamp = (*tag)->timestamp + ahead_ms;
-      splicer_.take(hub_, {timestamp, (*tag)->type, 0, 0, base::slice::copy_of((*tag)->body, rtmp::message_headroom)},
+      splicer_.take(hub_, {timestamp, (*tag)->type, 0, 0, std::move((*tag)->body)},
                     base::time_point(std::chrono::milliseconds(timestamp)));
     }
     hub_.flush();
@@ -329,7 +328,7 @@ class private_play final : media::hub_driver, media::byte_log_driver, media::byt
     for (size_t bytes = 0; reader_.gather(parts, &bytes) > 0; taken_ += bytes) reader_.consume(bytes);
   }
   const media::byte_log_limits log_limits_;
-  flv::reader source_;
+  flv::reader source_{8u << 20, rtmp::message_headroom};
   media::splicer splicer_;
   media::hub hub_;
   media::byte_log log_;

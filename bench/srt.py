@@ -4,7 +4,7 @@
 usage: bench/srt.py [--streams 10] [--seconds 15] [--rounds 3] [--json FILE]
 
 Each stream sends what an encoder of 1.5 Mb/s and 25 pictures a second does: six datagrams of 1,316 bytes at once, every 40 ms. A figure is CPU
-seconds (user and system, of /proc/PID/stat) per GB that reached the listener, the median of the rounds. Needs a release build with the benches,
+seconds (user and system) per GB that reached the listener, the median of the rounds. Needs a release build with the benches,
 Debian's srt-tools (for libsrt) and libnginx-mod-stream.
 """
 import argparse
@@ -17,8 +17,9 @@ import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
+sys.path[:0] = [os.path.join(ROOT, "tests", "e2e"), os.path.join(ROOT, "bench")]
 
+from driver.servers import cpu_seconds_of  # noqa: E402
 from lib import net, sluice, srt  # noqa: E402
 from lib.fake_origin import FakeOrigin  # noqa: E402
 from lib.process import Process  # noqa: E402
@@ -27,13 +28,6 @@ LATENCY = 2.0  # s, of the listener
 FRAME = 6
 PICTURES = 25
 MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def free_udp_port():
@@ -106,14 +100,14 @@ def measure(make, streams, seconds):
         relay = make(folder, origin)
         try:
             failures = []
-            before = cpu_seconds(relay.process.pid)
+            before = cpu_seconds_of([relay.process.pid])
             threads = [threading.Thread(target=send, args=(relay.address, f"s{i}", seconds, failures)) for i in range(streams)]
             for t in threads:
                 t.start()
             for t in threads:
                 t.join()
             assert not failures, failures
-            used = cpu_seconds(relay.process.pid) - before
+            used = cpu_seconds_of([relay.process.pid]) - before
         finally:
             relay.close()
             origin.close()

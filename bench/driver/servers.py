@@ -44,6 +44,21 @@ def children_of(pid):
         return []
 
 
+def cpu_seconds_of(pids):
+    """User + system time of all threads of these processes so far: in ns from schedstat, else in ticks of 10 ms from stat (the same time)."""
+    total = 0
+    for pid in pids:
+        try:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/schedstat") as f:
+                    total += int(f.read().split()[0]) / 1e9
+        except FileNotFoundError:
+            with open(f"/proc/{pid}/stat") as f:
+                fields = f.read().rpartition(")")[2].split()
+            total += (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
+    return total
+
+
 class Server:
     """One running server: `rtmp` and `http` are where clients go. CPU and memory are those of the process and its children."""
 
@@ -59,18 +74,7 @@ class Server:
         return [self.process.pid] + children_of(self.process.pid)
 
     def cpu_seconds(self):
-        """User + system time of all threads so far: in ns from schedstat, else in ticks of 10 ms from stat (the same time)."""
-        total = 0
-        for pid in self.pids():
-            try:
-                for thread in os.listdir(f"/proc/{pid}/task"):
-                    with open(f"/proc/{pid}/task/{thread}/schedstat") as f:
-                        total += int(f.read().split()[0]) / 1e9
-            except FileNotFoundError:
-                with open(f"/proc/{pid}/stat") as f:
-                    fields = f.read().rpartition(")")[2].split()
-                total += (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
-        return total
+        return cpu_seconds_of(self.pids())
 
     def resident_bytes(self):
         total = 0
