@@ -13,7 +13,7 @@ declare -A groups=(
   [test]="libclang-rt-19-dev librapidcheck-dev python3 python3-jsonschema python3-pytest python3-pytest-xdist python3-redis python3-requests python3-yaml
           procps iproute2 curl
           chromium fonts-dejavu-core ffmpeg rtmpdump gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
-          gstreamer1.0-plugins-bad nginx libnginx-mod-rtmp redis-server redis-sentinel redis-tools openssl python3-aiortc srt-tools"
+          gstreamer1.0-plugins-bad nginx libnginx-mod-rtmp redis-server redis-sentinel redis-tools openssl python3-aiortc python3-av srt-tools"
   [bench]="haproxy libbenchmark-dev python3 nginx libnginx-mod-rtmp libnginx-mod-stream srt-tools"
   [develop]="clang-format-19 clang-tidy-19 valgrind"
 )

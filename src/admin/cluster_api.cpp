@@ -76,8 +76,8 @@ void answer_drain(const cluster_operations& operations, std::string_view server_
     return done(json_error(
         404, fmt::format("no origin has the server id {}; see `server` of /api/v1/sluice/cluster", shown(server_id))));
   }
-  done(json_body(
-      json::serialize(json::object{{"code", 0}, {"server", server_id}, {"draining", on}, {"to_move", *to_move}})));
+  done(json_body(json::serialize(json::object{
+      {"code", 0}, {"server", server_id}, {"draining", on}, {"to_move", *to_move}, {"shared", operations.shared}})));
 }
 
 }  // namespace

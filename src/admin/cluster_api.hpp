@@ -47,6 +47,7 @@ struct cluster_operations {
   std::function<void(const cluster::stream_key&, std::function<void(stream_story)> done)> explain;
   /// coordinator::drain().
   std::function<base::result<size_t>(const std::string& server_id, bool on)> drain;
+  bool shared = false;  ///< a drain counts at all proxies, and not only at the one that is asked
 };
 
 /// Streams in one answer of /api/v1/sluice/cluster, unless `?count=` says fewer or more.

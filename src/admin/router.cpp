@@ -54,6 +54,12 @@ http_response unauthorized() {
   return response;
 }
 
+/// OPTIONS is answered at every path that there is.
+std::string with_options(std::string allow) {
+  if (allow.find("OPTIONS") == allow.npos) allow += ", OPTIONS";
+  return allow;
+}
+
 }  // namespace
 
 http_response json_error(int status, std::string_view text) {
@@ -88,6 +94,13 @@ bool bearer_matches(std::string_view authorization, std::string_view token) {
 }
 
 void router::operator()(const http_request& request, respond done) const {
+  for (const auto& added : headers_) {
+    if (!request.path.starts_with(added.under)) continue;
+    done = [headers = added.headers, done = std::move(done)](http_response response) {
+      response.headers.insert(response.headers.end(), headers->begin(), headers->end());
+      done(std::move(response));
+    };
+  }
   std::string_view path = request.path;
   if (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
   const std::string_view method = request.method == "HEAD" ? std::string_view("GET") : std::string_view(request.method);
@@ -112,7 +125,7 @@ void router::operator()(const http_request& request, respond done) const {
   // A preflight carries no Authorization (Fetch, 3.2.2), and tells nothing but the methods.
   if (request.method == "OPTIONS" && !chosen && !allow.empty()) {
     http_response response;
-    response.headers.emplace_back("Allow", allow + ", OPTIONS");
+    response.headers.emplace_back("Allow", with_options(allow));
     return done(std::move(response));
   }
   if (!token_.empty()) {
@@ -126,7 +139,7 @@ void router::operator()(const http_request& request, respond done) const {
   if (chosen != nullptr) return chosen->handle(request, name, std::move(done));
   if (allow.empty()) return done(json_error(404, "no such path"));
   http_response response = json_error(405, "method not allowed");
-  response.headers.emplace_back("Allow", allow + ", OPTIONS");
+  response.headers.emplace_back("Allow", with_options(allow));
   done(std::move(response));
 }
 

@@ -1,4 +1,8 @@
+#include <boost/url/parse.hpp>
+#include <boost/url/url_view.hpp>
+
 #include "app/setting.hpp"
+#include "cluster/core/text.hpp"
 
 namespace sluice::app {
 
@@ -14,11 +18,33 @@ setting::setter urls(std::vector<std::string>& into) {
   return [&into](std::string_view text) -> base::result<void> {
     auto parts = split_list(text);
     for (const auto& part : parts) {
-      if (!part.starts_with("http://") || part.size() == 7) {
+      const auto url = boost::urls::parse_uri(part);
+      if (!url || url->scheme() != "http" || url->encoded_host().empty() || url->has_userinfo()) {
         return base::fail("bad_value", "want whole URLs such as http://10.0.0.1:12025/api/v1/srs/register");
+      }
+      if (const auto port = parse_number(url->port(), 1, 65535); url->has_port() && !url->port().empty() && !port) {
+        return base::fail("bad_value", "as the port of a URL: " + port.error().text);
       }
     }
     into = std::move(parts);
+    return {};
+  };
+}
+
+/// What proxies would refuse at each registration is refused at the start.
+setting::setter id(std::string& into) {
+  return [&into](std::string_view text) -> base::result<void> {
+    if (!cluster::is_fine_id(text))
+      return base::fail("bad_value", "want 128 visible ASCII characters at most, none of {}\"'\\/<>,;&%");
+    into = text;
+    return {};
+  };
+}
+
+setting::setter label(std::string& into) {
+  return [&into](std::string_view text) -> base::result<void> {
+    if (!cluster::is_fine_label(text)) return base::fail("bad_value", "want 255 bytes of UTF-8 text at most");
+    into = text;
     return {};
   };
 }
@@ -47,8 +73,8 @@ void add_registration(setting_table& t, roles::origin_config& c) {
        "The address that proxies are told; empty: the bound one, else that of the route to the proxy.",
        store::address(c.advertise)});
   add({group, "server_id", "ID", "", "A name that stays the same over restarts; empty: host name and RTMP port.",
-       store::text(c.server_id)});
-  add({group, "device_id", "ID", "", "A label of your own.", store::text(c.device_id)});
+       id(c.server_id)});
+  add({group, "device_id", "ID", "", "A label of your own.", label(c.device_id)});
   add({group, "weight", "N", "1", "Its share of the streams in relation to other origins.",
        store::number<unsigned>(c.weight, 1, 1000)});
   add({group, "capacity", "N", "0", "Publishers at once, above which new ones are refused; 0: no limit.",
@@ -97,7 +123,8 @@ void add_limits(setting_table& t, roles::origin_config& c) {
        store::size(c.message_bytes_max, 64 * 1024, 0xffffff)});
   add({limits, "handshake_timeout", "DURATION", "5s", "A client that has not said what it wants by then is closed.",
        store::duration(c.handshake_timeout, milliseconds(100), minutes(5))});
-  add({limits, "max_sessions", "N", "0", "Sessions at once; 0: as many as the descriptor limit allows.",
+  add({limits, "max_sessions", "N", "0",
+       "Sessions at once, of all protocols together; 0: as many as the descriptor limit allows.",
        store::number<size_t>(c.max_sessions, 0, 10'000'000)});
   add({limits, "grace_quit_timeout", "DURATION", "5s",
        "After SIGTERM, how long players may still take what is queued for them.",

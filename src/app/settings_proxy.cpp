@@ -50,6 +50,17 @@ void add_limits_and_media(setting_table& t, roles::proxy_config& c) {
   add({relaying, "merge", "DURATION", "0ms",
        "How long data for a viewer may wait to be written together with what follows; 0 writes at once.",
        store::duration(c.merge, seconds(0), seconds(10))});
+  add({relaying, "srt_interval", "DURATION", "4ms",
+       "While SRT datagrams would wake a thread much more often than this, it looks at them this often instead; 0: "
+       "they "
+       "always go on at once.",
+       store::duration(c.srt_interval, seconds(0), milliseconds(20))});
+  add({relaying, "srt_pbkeylen", "0|16|24|32", "0",
+       "Key length in bytes that SRT callers are told, for those with a passphrase and no length of their own; 0: none "
+       "is told, and they take 16.",
+       store::choice<uint16_t>(c.srt_pbkeylen, {{"0", 0}, {"16", 16}, {"24", 24}, {"32", 32}})});
+  add({relaying, "webrtc_interval", "DURATION", "2ms", "The same for WebRTC.",
+       store::duration(c.webrtc_interval, seconds(0), milliseconds(20))});
   add({relaying, "hls_segment", "DURATION", "2s",
        "The least length of an HLS segment, which begins at a keyframe, of streams published here.",
        store::duration(c.hls_segment, seconds(1), minutes(1))});
@@ -67,15 +78,19 @@ void add_limits_and_media(setting_table& t, roles::proxy_config& c) {
        store::size(c.message_bytes_max, 64 * 1024, 0xffffff)});
   add({limits, "handshake_timeout", "DURATION", "5s", "A client that has not said what it wants by then is closed.",
        store::duration(c.handshake_timeout, milliseconds(100), minutes(5))});
-  add({limits, "max_sessions", "N", "0", "Sessions at once; 0: as many as the descriptor limit allows.",
+  add({limits, "max_sessions", "N", "0",
+       "Sessions at once, of all protocols together; 0: as many as the descriptor limit allows.",
        store::number<size_t>(c.max_sessions, 0, 10'000'000)});
   add({limits, "srt_sessions_per_address", "N", "256", "SRT sessions at once of one client address; 0: no limit.",
        store::number<size_t>(c.srt_sessions_per_address, 0, 10'000'000)});
+  add({limits, "player_stall", "DURATION", "20s", "An RTMP or HTTP player that takes nothing for this long is closed.",
+       store::duration(c.player_stall, seconds(1), hours(1))});
   add({limits, "shards", "N", "0", "Threads; 0: one for each processor that the process may use.",
        store::number<unsigned>(c.shards, 0, 1024)});
   add({limits, "grace_quit_timeout", "DURATION", "20s", "After SIGTERM, how long sessions may end by themselves.",
        store::duration(c.grace_quit, seconds(0), hours(24))});
-  add({limits, "force_quit_timeout", "DURATION", "30s", "After SIGTERM, when the process ends in any case.",
+  add({limits, "force_quit_timeout", "DURATION", "30s",
+       "After SIGTERM, when the process ends in any case; if grace_quit_timeout is more: 10s after that.",
        store::duration(c.force_quit, seconds(0), hours(24))});
 }
 
@@ -163,7 +178,8 @@ void add_trust(setting_table& t, roles::proxy_config& c) {
   add({group, "trusted_networks", "NETWORKS", "127.0.0.0/8,::1",
        "Whose word on a client's address is taken: PROXY protocol, the 0xF3 prefix, X-Forwarded-For.",
        store::networks(c.trusted_networks), false, true});
-  add({group, "proxy_protocol", "on|off", "off", "Accept PROXY protocol v1 and v2 from the trusted networks.",
+  add({group, "proxy_protocol", "on|off", "off",
+       "Accept PROXY protocol v1 and v2 from the trusted networks: RTMP, HTTP and the HTTP API.",
        store::on_off(c.proxy_protocol)});
   add({group, "client_address_prefix", "MODE", "auto",
        "Tell origins the client's address by SRS's 0xF3 prefix: `on`, `off`, or `auto`: Sluice origins only.",

@@ -4,7 +4,8 @@
 
 // Where the blocks of media live. Media blocks are large, many, and gone within seconds; session objects are small and
 // stay. In one heap the small ones settle in the holes that the large ones leave, and every wave of viewers leaves tens
-// of KB per viewer behind that no viewer uses. So blocks of 128 bytes (audio) to 64 KiB get address ranges of their own:
+// of KB per viewer behind that no viewer uses. So blocks of 128 bytes (audio) to 64 KiB get address ranges of their
+// own:
 //
 //   A slab is 128 KiB, aligned to its size, and holds blocks of one size class (four classes to each power of two: at
 //   most a fifth is wasted). Each thread has its slabs and allocates without a lock; a block that another thread

@@ -8,9 +8,41 @@ namespace {
 // Blocks end here even if more waits: the unit in which memory is given back.
 constexpr size_t block_bytes_max = 256 * 1024;
 
-bytes_ref share(std::vector<uint8_t> bytes) { return std::make_shared<const std::vector<uint8_t>>(std::move(bytes)); }
+run_ref share(std::vector<uint8_t> bytes) { return std::make_shared<const byte_run>(std::move(bytes)); }
 
 }  // namespace
+
+void byte_run::add_body(size_t at, base::slice body) {
+  if (body.empty()) return;
+  bodies_bytes_ += body.size();
+  bodies_.push_back({at, std::move(body)});
+}
+
+void byte_run::reserve(size_t text_bytes, size_t bodies) {
+  text_.reserve(text_bytes);
+  bodies_.reserve(bodies);
+}
+
+size_t byte_run::gather(size_t offset, std::span<iovec> out, size_t count, size_t* bytes) const {
+  const auto add = [&](const uint8_t* from, size_t size) {
+    if (offset >= size) {
+      offset -= size;
+    } else if (count < out.size()) {
+      out[count++] = {const_cast<uint8_t*>(from) + offset, size - offset};
+      *bytes += size - offset;
+      offset = 0;
+    }
+  };
+  size_t at = 0;
+  for (const body& b : bodies_) {
+    if (count == out.size()) return count;
+    add(text_.data() + at, b.at - at);
+    add(b.bytes.data(), b.bytes.size());
+    at = b.at;
+  }
+  add(text_.data() + at, text_.size() - at);
+  return count;
+}
 
 byte_log::byte_log(hub& source, std::unique_ptr<stream_muxer> muxer, const byte_log_limits& limits,
                    byte_log_driver& driver)
@@ -37,7 +69,7 @@ void byte_log::on_frames() {
 
 void byte_log::take(const frame& f, uint64_t number) {
   // Not before there is something to put in: each of thousands of private logs would hold an empty block all the time.
-  if (open_.capacity() == 0) open_.reserve(likely_bytes_);
+  if (open_.text().capacity() == 0) open_.reserve(likely_text_bytes_, likely_bodies_);
   const auto due = reader_.take_headers();
   const join_point* join = hub_.join_at_or_after(number);
   if (join && join->number == number) {
@@ -46,23 +78,28 @@ void byte_log::take(const frame& f, uint64_t number) {
     muxer_->headers(*join->headers, f.timestamp, headers);
     muxer_->file_header(file_header);
     // This log has missed something: so have all its readers.
-    if (due && std::exchange(told_, true)) open_ = headers;
+    if (due && std::exchange(told_, true)) open_.text() = headers;
     next_.join = true;
     next_.headers = share(std::move(headers));
     next_.file_header = share(std::move(file_header));
   }
-  muxer_->write(f, open_);
+  const auto at = hub_.limits().gop_cache ? std::nullopt : muxer_->write_around_body(f, open_.text());
+  if (at) {
+    open_.add_body(*at, f.body());
+  } else {
+    muxer_->write(f, open_.text());
+  }
   next_.arrival = f.arrival;
   if (open_.size() >= block_bytes_max) close_block();
 }
 
 void byte_log::close_block() {
-  if (open_.empty() && !next_.join) return;
-  const size_t size = open_.size();
+  if (open_.size() == 0 && !next_.join) return;
   const bool join = next_.join;
-  bytes_ += size;
-  next_.bytes = share(std::exchange(open_, {}));
-  likely_bytes_ = std::min(size, block_bytes_max);
+  bytes_ += open_.size();
+  likely_text_bytes_ = std::min(open_.text().size(), block_bytes_max);
+  likely_bodies_ = open_.bodies();
+  next_.bytes = std::make_shared<const byte_run>(std::exchange(open_, {}));
   blocks_.push_back(std::exchange(next_, {}));
   if (!join) return;
   newest_join_ = end() - 1;
@@ -152,14 +189,11 @@ size_t byte_reader::gather(std::span<iovec> out, size_t* bytes) {
   settle();
   size_t count = 0;
   *bytes = 0;
-  const auto add = [&](const bytes_ref& part, size_t offset) {
-    if (part->size() == offset) return;
-    out[count++] = {const_cast<uint8_t*>(part->data()) + offset, part->size() - offset};
-    *bytes += part->size() - offset;
-  };
-  for (size_t i = 0; i < front_.size() && count < out.size(); ++i) add(front_[i], i == 0 ? offset_ : 0);
+  for (size_t i = 0; i < front_.size() && count < out.size(); ++i)
+    count = front_[i]->gather(i == 0 ? offset_ : 0, out, count, bytes);
   if (cursor_ == byte_log::none) return count;
-  for (uint64_t n = cursor_; n < log_.end() && count < out.size(); ++n) add(log_.at(n).bytes, 0);
+  for (uint64_t n = cursor_; n < log_.end() && count < out.size(); ++n)
+    count = log_.at(n).bytes->gather(0, out, count, bytes);
   return count;
 }
 
@@ -176,7 +210,7 @@ void byte_reader::consume(size_t bytes) {
   }
   if (cursor_ == byte_log::none) return;
   while (cursor_ < log_.end()) {
-    const bytes_ref& block = log_.at(cursor_).bytes;
+    const run_ref& block = log_.at(cursor_).bytes;
     if (bytes < block->size()) {
       if (bytes == 0) return;
       front_.push_back(block);

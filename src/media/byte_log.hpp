@@ -28,13 +28,38 @@ struct byte_log_limits {
   base::duration lag_max = std::chrono::seconds(10);  ///< how far a reader may fall behind before it is moved on
 };
 
-using bytes_ref = std::shared_ptr<const std::vector<uint8_t>>;
+/// Bytes in order: `text`, with bodies of frames, which are not copied, at places of it.
+class byte_run {
+ public:
+  byte_run() = default;
+  explicit byte_run(std::vector<uint8_t> text) : text_(std::move(text)) {}
+  size_t size() const { return text_.size() + bodies_bytes_; }
+  /// To append to.
+  std::vector<uint8_t>& text() { return text_; }
+  /// `body` goes in at place `at` of the text, behind all bodies so far.
+  void add_body(size_t at, base::slice body);
+  size_t bodies() const { return bodies_.size(); }
+  void reserve(size_t text_bytes, size_t bodies);
+  /// Appends to `out`, from its index `count` on, the parts from byte `offset` on, and returns the new count; stops at
+  /// out.size(). *bytes grows by what is covered.
+  size_t gather(size_t offset, std::span<iovec> out, size_t count, size_t* bytes) const;
+
+ private:
+  struct body {
+    size_t at;
+    base::slice bytes;
+  };
+  std::vector<uint8_t> text_;
+  std::vector<body> bodies_;
+  size_t bodies_bytes_ = 0;
+};
+using run_ref = std::shared_ptr<const byte_run>;
 
 /// A run of whole messages in a format's form; a receiver may start at one with `join`.
 struct byte_block {
-  bytes_ref bytes;
-  bytes_ref file_header;  ///< of a join: what a receiver gets who had nothing yet
-  bytes_ref headers;      ///< of a join: what then goes in front of it, also to who has missed what came before
+  run_ref bytes;
+  run_ref file_header;  ///< of a join: what a receiver gets who had nothing yet
+  run_ref headers;      ///< of a join: what then goes in front of it, also to who has missed what came before
   base::time_point arrival{};
   bool join = false;
 };
@@ -43,7 +68,8 @@ class byte_reader;
 
 /// A stream in one format, serialised once for all who watch it in that: a log of blocks in the manner of the hub that
 /// it reads. It reaches back as far as the slowest reader within the limits, and, if the hub keeps a GOP, to the newest
-/// join. One thread; destroyed before the hub, after its readers.
+/// join. For one receiver (of a hub without a GOP) bodies are not copied, where the format has them as they are; for
+/// many, one copy is less work than writes of many parts. One thread; destroyed before the hub, after its readers.
 class byte_log final : public reader_owner {
  public:
   byte_log(hub& source, std::unique_ptr<stream_muxer> muxer, const byte_log_limits& limits, byte_log_driver& driver);
@@ -77,10 +103,10 @@ class byte_log final : public reader_owner {
   uint64_t first_ = 0;
   size_t bytes_ = 0;
   uint64_t newest_join_ = none;
-  bool told_ = false;          // headers have been written once
-  std::vector<uint8_t> open_;  // the block under way
-  size_t likely_bytes_ = 0;    // of it: as long as the last
-  byte_block next_;            // what else is known of it
+  bool told_ = false;                                 // headers have been written once
+  byte_run open_;                                     // the block under way
+  size_t likely_text_bytes_ = 0, likely_bodies_ = 0;  // of it: as the last
+  byte_block next_;                                   // what else is known of it
   std::vector<byte_reader*> readers_;
   size_t flush_at_ = 0;
   bool pending_ = false;
@@ -118,7 +144,7 @@ class byte_reader {
   byte_reader_owner& owner_;
   size_t slot_ = 0;
   uint64_t cursor_ = byte_log::none;  // the next block; none: waits for a join
-  std::vector<bytes_ref> front_;      // goes out before it: headers, the rest of a block that is half sent
+  std::vector<run_ref> front_;        // goes out before it: headers, the rest of a block that is half sent
   size_t offset_ = 0;                 // bytes of front_[0] already sent
   bool begun_ = false;
   uint32_t drops_ = 0;

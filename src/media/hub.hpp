@@ -133,6 +133,9 @@ class hub {
   const segment_begin* next_segment(uint64_t number) const;
   /// Set while the source's first segment has yet to begin.
   std::optional<publication_start> segments_start() const;
+  /// How the next source's segments begin if they go on with the numbers of this one (segment_clock); nothing if it has
+  /// none.
+  std::optional<publication_start> next_segments_start() const;
 
   /// Where message `number` of `source` is, or will be, in the log; if the log does not hold it any more, begin() - 1
   /// at most, as a signed number. Nothing if the log has nothing of that publication.

@@ -19,6 +19,11 @@ std::optional<publication_start> hub::segments_start() const {
   return cuts_start_;
 }
 
+std::optional<publication_start> hub::next_segments_start() const {
+  if (!cuts_) return std::nullopt;
+  return cuts_->clock().next_publication();
+}
+
 void hub::cut_header(const frame& f) {
   if (!cuts_ || !part_of(f).sequence_header) return;
   const auto view = f.body().view();

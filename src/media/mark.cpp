@@ -41,14 +41,18 @@ void encode_start(const publication_start& s, amf0::object& members) {
   members.emplace_back("segFirst", static_cast<double>(s.number));
   members.emplace_back("segWall", static_cast<double>(s.wall_ms));
   members.emplace_back("segTarget", static_cast<double>(s.target_ms));
+  if (s.discontinuities != s.number) members.emplace_back("segBreaks", static_cast<double>(s.discontinuities));
+  if (s.advertised_s > 0) members.emplace_back("segLongest", static_cast<double>(s.advertised_s));
 }
 
 std::optional<publication_start> decode_start(const amf0::value& members) {
   if (!members.find("segFirst")) return std::nullopt;
   const auto first = whole(members, "segFirst", exact_max), wall = whole(members, "segWall", exact_max),
-             target = whole(members, "segTarget", UINT32_MAX);
-  if (!first || !wall || !target) return std::nullopt;
-  return publication_start{*first, *first, static_cast<int64_t>(*wall), static_cast<uint32_t>(*target), 0};
+             target = whole(members, "segTarget", UINT32_MAX), longest = whole(members, "segLongest", UINT32_MAX),
+             breaks = members.find("segBreaks") ? whole(members, "segBreaks", exact_max) : first;
+  if (!first || !wall || !target || !longest || !breaks) return std::nullopt;
+  return publication_start{*first, *breaks, static_cast<int64_t>(*wall), static_cast<uint32_t>(*target),
+                           static_cast<uint32_t>(*longest)};
 }
 
 // All of it or nothing.

@@ -17,6 +17,8 @@ void append_whole(const rtmp::wire_message& wire, base::send_buffer& out) {
   }
 }
 
+bool is_metadata(const frame& f) { return f.header && f.type != rtmp::audio && f.type != rtmp::video; }
+
 // A header stands at the time of the frame that follows it, not at the time at which it was first sent.
 void append_header(const frame& header, uint32_t timestamp, uint32_t stream_id, base::send_buffer& out) {
   append_whole(
@@ -51,6 +53,7 @@ reader::~reader() { hub_.detach(*this); }
 
 void reader::set_numbered() {
   numbered_ = true;
+  joining_ = false;
   if (waiting_ || cursor_ == hub_.begin()) return;
   cursor_ = hub_.begin();
   due_timestamp_ = hub_.at(cursor_).timestamp;
@@ -125,9 +128,24 @@ void reader::prepare(base::send_buffer& prelude) {
   catch_up();
   if (!joined()) return;
   if (numbered_) return prepare_numbered(prelude);
-  if (!due_headers_) return;
-  for (const auto& header : *due_headers_) append_header(header, due_timestamp_, stream_id_, prelude);
-  sent_headers_ = std::exchange(due_headers_, nullptr);
+  if (due_headers_) {
+    for (const auto& header : *due_headers_) {
+      joining_ &= is_metadata(header);
+      append_header(header, joining_ ? 0 : due_timestamp_, stream_id_, prelude);
+    }
+    sent_headers_ = std::exchange(due_headers_, nullptr);
+  }
+  if (joining_) prepare_joining(prelude);
+}
+
+/// Metadata that is a frame of the log, such as the origin sent it to the only viewer of this hub.
+void reader::prepare_joining(base::send_buffer& prelude) {
+  for (; cursor_ < shown_end(); ++cursor_) {
+    const frame& f = hub_.at(cursor_);
+    joining_ = is_metadata(f);
+    if (!joining_) return;
+    append_header(f, 0, stream_id_, prelude);
+  }
 }
 
 /// A mark before the frame at the cursor, if its number is not what the receiver counts to.

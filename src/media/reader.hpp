@@ -44,6 +44,10 @@ class reader {
   /// The receiver is the other end of a numbered link: it is sent marks, and one that starts at the oldest frame gets
   /// it whether or not it is a keyframe. Before the first prepare().
   void set_numbered();
+  /// The receiver is a player, who joins: metadata that he gets before anything else of the stream stands at time 0, as
+  /// from any other server (libavformat's FLV demuxer takes metadata at another time for a subtitle track). What comes
+  /// later keeps its time. Before the first prepare(), and before set_numbered(), which undoes it.
+  void set_joining() { joining_ = true; }
   /// For one that starts at the oldest frame, before the first prepare(): its receiver has had everything below that
   /// frame, and gets the headers in force, then what follows, whether or not it begins with a keyframe. If the log has
   /// given that frame up, it starts at the oldest as any other.
@@ -100,6 +104,7 @@ class reader {
   bool resumed();
   void join_at(const join_point& join);
   void prepare_numbered(base::send_buffer& prelude);
+  void prepare_joining(base::send_buffer& prelude);
   uint64_t gather_end(uint64_t from) const;
   uint64_t shown_end() const { return std::min(hub_.flushed_, end_); }
   void catch_up();
@@ -124,7 +129,8 @@ class reader {
   uint64_t end_ = UINT64_MAX;          // frames from there on are not for this reader
   uint64_t marked_span_ = UINT64_MAX;  // begin of the span that the receiver was told of
   bool numbered_ = false, mark_due_ = true;
-  bool waiting_ = true;  // for a join point
+  bool joining_ = false;  // nothing of the stream but metadata has been sent to a player
+  bool waiting_ = true;   // for a join point
   bool audio_ = true, video_ = true, paused_ = false, video_needs_key_ = false;
 };
 

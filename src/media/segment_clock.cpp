@@ -76,6 +76,18 @@ uint32_t segment_clock::advertised_at(uint64_t ended_ms) const {
   return static_cast<uint32_t>((longest + 999) / 1000);
 }
 
+publication_start segment_clock::next_publication() const {
+  publication_start next{state_.number, state_.discontinuities, 0, state_.target_ms, state_.advertised_s};
+  if (!running_) return next;
+  const uint64_t ended_ms = end_ms();
+  const bool complete = ended_ms - state_.begin_ms >= shortest_ms;  // else its number begins anew
+  if (complete || !state_.discontinuity) ++next.discontinuities;
+  if (!complete) return next;
+  ++next.number;
+  next.advertised_s = advertised_at(ended_ms);
+  return next;
+}
+
 segment_step segment_clock::open(const segment_frame& f, bool jumped, int64_t elapsed) {
   segment_step step;
   // What came in between counts, but not the time in which nothing came; and never more than was announced.

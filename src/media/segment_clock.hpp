@@ -80,6 +80,9 @@ class segment_clock {
   uint64_t end_ms() const;
   /// EXT-X-TARGETDURATION as it is once the segment under way is complete at `ended_ms`.
   uint32_t advertised_at(uint64_t ended_ms) const;
+  /// The publisher is gone: how the next publication begins if its segments are to go on with the numbers of this one,
+  /// in the same playlist. `wall_ms` is for the caller to set.
+  publication_start next_publication() const;
 
   bool running() const { return running_; }
   /// Of the segment under way.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ class stream_muxer {
   virtual void headers(const header_set& set, uint32_t timestamp, std::vector<uint8_t>& out) = 0;
   /// Headers among the frames too, as they come.
   virtual void write(const frame& f, std::vector<uint8_t>& out) = 0;
+  /// The same without the body, where that goes out as it is: the place in `out` where it belongs. Nothing: it does
+  /// not, and `out` is as it was.
+  virtual std::optional<size_t> write_around_body(const frame&, std::vector<uint8_t>&) { return std::nullopt; }
   /// False if the headers so far name no track that the format can carry.
   virtual bool carries_something() const = 0;
   /// Codecs that the format cannot carry, for the log.

@@ -86,6 +86,13 @@ void director::cancel(uint64_t id) {
   });
 }
 
+void director::claim_refused(uint64_t id) {
+  loop_.post([this, id] {
+    coordinator_.claim_refused(id, at());
+    carry_out_all();
+  });
+}
+
 void director::publish_started(cluster::stream_key key, cluster::epoch e) {
   loop_.post([this, key = std::move(key), e] {
     coordinator_.publish_started(key, e, at());
@@ -151,8 +158,8 @@ void director::note(cluster::stream_key key, cluster::history_event what) {
 }
 
 base::result<cluster::registration_reply> director::registration(cluster::origin_registration reg,
-                                                                 cluster::registered_by by) {
-  auto outcome = coordinator_.registration(std::move(reg), at(), by);
+                                                                 cluster::registered_by by, base::duration ago) {
+  auto outcome = coordinator_.registration(std::move(reg), at(), by, ago);
   carry_out_all();
   return outcome;
 }

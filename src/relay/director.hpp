@@ -40,6 +40,8 @@ class director {
   uint64_t find(runtime::loop& back, cluster::stream_key key, base::duration wait, assigned done);
   /// The asker is gone: `done` is not called any more, unless it is on its way already.
   void cancel(uint64_t id);
+  /// In place of cancel(): coordinator::claim_refused().
+  void claim_refused(uint64_t id);
   void publish_started(cluster::stream_key key, cluster::epoch e);
   void publish_ended(cluster::stream_key key, cluster::epoch e);
   void dial_failed(std::string origin_id);
@@ -60,7 +62,8 @@ class director {
 
   // -- control thread
   base::result<cluster::registration_reply> registration(cluster::origin_registration reg,
-                                                         cluster::registered_by by = cluster::registered_by::origin);
+                                                         cluster::registered_by by = cluster::registered_by::origin,
+                                                         base::duration ago = {});
   /// coordinator::store_state(), coordinator::announced().
   void store_state(bool reachable, bool cold);
   void announced(const cluster::stream_key& key, const cluster::owner_record& owner);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "relay/backoff.hpp"
+#include "runtime/backoff.hpp"
 #include "servers/rtmp/capabilities.hpp"
 
 namespace sluice::relay {
@@ -17,6 +17,8 @@ constexpr base::duration busy_delay = std::chrono::milliseconds(250);
 constexpr base::duration second_loss = std::chrono::seconds(10);
 // A link that has lasted so long held: what comes then is a loss of its own.
 constexpr base::duration held_after = std::chrono::seconds(10);
+// An origin that does not say when a publisher leaves has none any more, if nothing comes for so long.
+constexpr base::duration media_pause = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -79,6 +81,7 @@ pull_feed::pull_feed(shard_context& shard, cluster::stream_key key, audience vie
                if (splicer_->gaps() != gaps) note_gap(0);
                arm_splicer();
              }),
+      news_timer_(shard.loop, [this] { on_news_timer(); }),
       give_up_at_(shard.loop.now() + shard.config.recover_wait) {
   shard_.pulls.emplace(key_, this);
   dial();
@@ -90,6 +93,13 @@ pull_feed::~pull_feed() {
   shard_.pulls.erase(at);
   if (finding_ != 0) shard_.control.cancel(finding_);
   if (upstream_) upstream_->say_goodbye();
+  if (played_ && !ended()) note_end(unused() ? "no_viewers" : "stopping", {});
+}
+
+void pull_feed::note_end(std::string_view reason, std::string_view text) {
+  shard_.log.info(
+      "pull_end",
+      {{"session", session_}, {"stream", key_.str()}, {"origin", to_.origin_id}, {"reason", reason}, {"text", text}});
 }
 
 void pull_feed::pause_source(bool on) {
@@ -149,7 +159,9 @@ void pull_feed::arm_splicer() { retry_.arm_at(splicer_->deadline()); }
 void pull_feed::on_media(rtmp::message msg) {
   // What a numbered link brings before its first mark (|RtmpSampleAccess) is no message of the stream.
   if (upstream_->numbered() && !marked_) return;
-  fed_ |= msg.type == rtmp::audio || msg.type == rtmp::video;
+  const bool is_media = msg.type == rtmp::audio || msg.type == rtmp::video;
+  fed_ |= is_media;
+  if (is_media) media_at_ = shard_.loop.now();
   if (!splicer_) return hub().append(std::move(msg), shard_.loop.now());
   const uint64_t gaps = splicer_->gaps();
   splicer_->take(hub(), std::move(msg), shard_.loop.now());
@@ -197,6 +209,7 @@ void pull_feed::drop_upstream() {
   ++steps_;
   watch_.stop();
   retry_.cancel();
+  forget_news();
   upstream_.reset();
   hub().end_source();
   if (give_up_at_ == base::never) give_up_at_ = shard_.loop.now() + shard_.config.recover_wait;
@@ -235,8 +248,30 @@ void pull_feed::on_origin_lost(cluster::loss_reason reason) {
 }
 
 void pull_feed::on_owner_changed(const cluster::assignment& to) {
-  if (ended() || (to.origin_id == to_.origin_id && upstream_)) return;
-  if (upstream_ && hub().live() && to.epoch < to_.epoch) return;  // news of yesterday
+  if (ended() || to.rtmp.empty()) return;  // an origin that is not known here
+  if (to.origin_id == to_.origin_id && upstream_) return forget_news();
+  if (upstream_ && is_fed() && to.epoch < to_.epoch) {
+    // News of yesterday; or the store has lost the present owner, whose publisher has left, and what comes is the last
+    // of what it had.
+    news_ = to;
+    return news_timer_.arm_after(media_pause);
+  }
+  follow(to);
+}
+
+bool pull_feed::is_fed() const { return hub().live() && (numbered_ || media_at_ + media_pause > shard_.loop.now()); }
+
+void pull_feed::on_news_timer() {
+  if (is_fed()) return news_timer_.arm_after(media_pause);
+  follow(cluster::assignment(*news_));
+}
+
+void pull_feed::forget_news() {
+  news_.reset();
+  news_timer_.cancel();
+}
+
+void pull_feed::follow(const cluster::assignment& to) {
   if (upstream_) upstream_->say_goodbye();
   drop_upstream();
   if (finding_ != 0) shard_.control.cancel(std::exchange(finding_, 0));
@@ -251,14 +286,12 @@ void pull_feed::retry(std::string_view reason, base::duration at_least) {
   if (shard_.loop.now() >= give_up_at_)
     return give_up("NetStream.Play.StreamNotFound", "No origin server has the stream.");
   if (linked_at_ != base::never && shard_.loop.now() - linked_at_ >= held_after) tries_ = 0;
-  retry_.arm_after(std::max(at_least, backoff(retry_first, retry_last, tries_++, shard_.random)));
+  retry_.arm_after(std::max(at_least, runtime::backoff(retry_first, retry_last, tries_++, shard_.random)));
 }
 
 void pull_feed::give_up(std::string_view code, std::string_view text) {
   drop_upstream();
-  shard_.log.info(
-      "pull_end",
-      {{"session", session_}, {"stream", key_.str()}, {"origin", to_.origin_id}, {"reason", code}, {"text", text}});
+  note_end(code, text);
   end_viewers(code, text);
 }
 

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -97,7 +98,12 @@ class pull_feed final : public feed, public upstream_events, public origin_watch
   void retry(std::string_view reason, base::duration at_least = base::duration::zero());
   void give_up(std::string_view code, std::string_view text);
   void on_verdict(cluster::origin_verdict verdict, bool was_started, std::string_view reason);
+  bool is_fed() const;
+  void on_news_timer();
+  void forget_news();
+  void follow(const cluster::assignment& to);
   void note_gap(uint64_t messages);
+  void note_end(std::string_view reason, std::string_view text);
   void arm_splicer();
   // upstream_events
   void on_started() override;
@@ -115,7 +121,10 @@ class pull_feed final : public feed, public upstream_events, public origin_watch
   std::unique_ptr<pull_source> upstream_;
   std::unique_ptr<media::splicer> splicer_;  // while the origin's links are not numbered
   origin_watch watch_;
-  runtime::timer retry_;  // of resolve(), or the splicer's deadline
+  runtime::timer retry_;                     // of resolve(), or the splicer's deadline
+  std::optional<cluster::assignment> news_;  // a lower owner, while the present one has media
+  runtime::timer news_timer_;
+  base::time_point media_at_ = base::time_point::min();  // when the last message of audio or video came
   base::time_point give_up_at_;
   base::time_point lost_alive_at_ = base::time_point::min();  // when an origin that lives ended a running pull
   std::string lost_alive_origin_;                             // which that was

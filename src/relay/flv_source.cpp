@@ -9,7 +9,7 @@ flv_source::flv_source(shard_context& shard, upstream_metrics& cells, const clus
     : loop_(shard.loop),
       heard_(std::move(heard)),
       events_(events),
-      tags_(shard.config.upstream.session.message_bytes_max),
+      tags_(shard.config.upstream.session.message_bytes_max, rtmp::message_headroom),
       upstream_(shard.loop, shard.config.upstream, cells, to.http, shard.control.line_of(to.origin_id),
                 std::move(request), false, *this) {}
 
@@ -30,15 +30,13 @@ void flv_source::on_head(const runtime::http_response_head& head) {
 }
 
 void flv_source::on_body(base::bytes_view bytes) {
-  if (failed_) return;
-  tags_.feed(bytes);
   while (!failed_) {
-    const auto tag = tags_.next();
+    auto tag = tags_.next(bytes);
     if (!tag) return fail_later([reason = tag.error().reason](upstream_events& e) { e.on_lost(true, reason); });
     if (!*tag) return;
     const uint8_t type = (*tag)->type;
     if (type != flv::audio_tag_type && type != flv::video_tag_type && type != flv::script_tag_type) continue;
-    events_.on_media({(*tag)->timestamp, type, 0, 0, base::slice::copy_of((*tag)->body, rtmp::message_headroom)});
+    events_.on_media({(*tag)->timestamp, type, 0, 0, std::move((*tag)->body)});
   }
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/json/parse.hpp>
 
 #include "media/bridge/hls_name.hpp"
 #include "relay/hls_url.hpp"
@@ -12,7 +13,8 @@
 namespace sluice::relay {
 namespace {
 
-constexpr base::duration retry_delay = std::chrono::milliseconds(100);
+// For the owner of a stream that a request may not mean: the way to the store and back.
+constexpr base::duration look_time = std::chrono::milliseconds(200);
 // Of a new playlist, how many of its segments are fetched before anybody asks: so that they are here when their origin
 // is not.
 constexpr size_t prefetched_segments = 3;
@@ -27,6 +29,16 @@ bool is_found_by_path(const hls_ask& a, const cluster::vhost_rules& rules) {
   const auto raw = std::string_view(a.request->target).substr(0, a.request->target.find('?'));
   const auto plain = cluster::parse_http(a.request->header("host"), raw, {}, rules);
   return plain && plain->key == a.key;
+}
+
+/// What an origin of ours says of it (servers::http_failure()).
+std::string text_of_failure(const runtime::http_response& answer) {
+  boost::system::error_code error;
+  const auto said = boost::json::parse(answer.body, error);
+  const auto* object = error ? nullptr : said.if_object();
+  const auto* text = object ? object->if_contains("error") : nullptr;
+  if (text && text->is_string()) return std::string(text->get_string());
+  return fmt::format("the origin server answered {}", answer.status);
 }
 
 }  // namespace
@@ -57,12 +69,28 @@ void hls_channel::serve(std::shared_ptr<hls_ask> a) {
   if (finding_ == 0 && !retry_.armed()) find_owner();
 }
 
+std::optional<runtime::http_response> hls_channel::kept_segment(const runtime::http_request& request) {
+  if (!owner_ || !owner_->is_sluice) return std::nullopt;
+  const auto name = hls_file_of(request, key_, false);
+  const auto found = name ? files_.find(*name) : files_.end();
+  if (found == files_.end() || !found->second.body.bytes) return std::nullopt;
+  last_used_ = shard_.loop.now();
+  home_.from_cache.add();
+  return servers::answer_with(request, found->second.body);
+}
+
 // -- owners
+
+/// For how long there may be no owner, from when the request came.
+base::duration hls_channel::wait_of(const hls_ask& a) const {
+  if (a.otherwise && !is_listed(a)) return look_time;
+  return known_ ? home_.config.wait : shard_.config.play_wait;
+}
 
 /// Where there is something to show nobody waits for long.
 base::duration hls_channel::owner_wait() const {
   if (has_presentable()) return home_.config.patience;
-  const auto wait = known_ ? home_.config.wait : shard_.config.play_wait;
+  const auto wait = wait_of(*homeless_.front());
   return std::max<base::duration>(homeless_.front()->since + wait - shard_.loop.now(), base::duration(1));
 }
 
@@ -84,6 +112,7 @@ void hls_channel::on_owner(base::result<cluster::assignment> found) {
     known_ = true;
     watch_.start(owner_->origin_id);
     for (auto& a : asks) {
+      a->has_waited |= owner_at_ - a->since >= retry_delay;
       if (owner_) {
         dispatch(std::move(a));
       } else {
@@ -109,11 +138,16 @@ void hls_channel::dispatch(std::shared_ptr<hls_ask> a) {
 /// There is no owner that can be asked: what there is will do, or there is one before long.
 void hls_channel::try_again(std::shared_ptr<hls_ask> a, const base::error& why) {
   if (give_kept(*a) || give_public(*a, true)) return home_.from_cache.add();
-  const auto wait = known_ ? home_.config.wait : shard_.config.play_wait;
-  if (shard_.loop.now() + retry_delay >= a->since + wait)
-    return a->refuse(why.reason == "stream_not_found" ? 404 : known_ ? 502 : 503, why.reason, why.text);
-  homeless_.push_back(std::move(a));
-  if (finding_ == 0 && !retry_.armed()) retry_.arm_after(retry_delay);
+  if (!try_later(a, wait_of(*a)))
+    a->refuse(why.reason == "stream_not_found" ? 404 : known_ ? 502 : 503, why.reason, why.text);
+}
+
+/// Once more, with whoever is the owner then. False: there is no time for that, of the `wait` since the request came.
+bool hls_channel::try_later(const std::shared_ptr<hls_ask>& a, base::duration wait, base::duration delay) {
+  if (shard_.loop.now() + delay >= a->since + wait) return false;
+  homeless_.push_back(a);
+  if (finding_ == 0 && !retry_.armed()) retry_.arm_after(delay);
+  return true;
 }
 
 void hls_channel::lose_owner(std::string_view reason) {
@@ -164,6 +198,7 @@ bool hls_channel::give_kept(hls_ask& a) {
 
 void hls_channel::get(std::shared_ptr<hls_ask> a) {
   const auto name = hls_file_of(*a->request, key_, a->playlist);
+  if (!name && a->playlist) return a->refuse(400, "bad_request", servers::unknown_hls_format);
   if (!name) return a->refuse(404, "no_such_file", "the stream has no such file");
   hls_file* f = open_file(*name);
   if (!f) return a->refuse(503, "too_many_files", "more files of one stream are asked for than it can have");
@@ -223,6 +258,7 @@ void hls_channel::fetch(const std::string& name, hls_file& f) {
   runtime::http_client_request request;
   request.url = fmt::format("http://{}{}", owner_->http.front().to_string(), hls_path(key_, name));
   request.headers = {{"Host", key_.vhost}};
+  if (!is_playlist(name)) request.headers.emplace_back(servers::segment_header, "1");
   request.timeout = home_.config.wait;
   request.response_bytes_max = home_.config.response_bytes_max;
   f.stop = runtime::http_fetch(
@@ -239,7 +275,7 @@ void hls_channel::on_fetched(const std::string& name, base::result<runtime::http
   f.stop = nullptr;
   f.patience.reset();
   if (!answer) return on_unreachable(name, answer.error());
-  if (answer->status != 200) return on_refused(name, f, answer->status);
+  if (answer->status != 200) return on_refused(name, f, *answer);
   const bool media = is_media_playlist(name);
   if (media && !take_playlist(name, f, answer->body)) return;
   const runtime::http_response_head head{answer->status, std::move(answer->headers)};
@@ -307,8 +343,9 @@ void hls_channel::on_unreachable(const std::string& name, const base::error& why
   }
 }
 
-/// A new owner may not have the stream yet: until then the old playlist is as true as it was.
-void hls_channel::on_refused(const std::string& name, hls_file& f, int status) {
+/// A new owner may not have the stream yet: until then the old playlist is as true as it was, and who has none waits.
+void hls_channel::on_refused(const std::string& name, hls_file& f, const runtime::http_response& answer) {
+  const int status = answer.status;
   auto asks = std::exchange(f.waiting, {});
   if (is_presentable(f) && !f.shown.ended()) {
     f.tried_at = shard_.loop.now();
@@ -316,8 +353,12 @@ void hls_channel::on_refused(const std::string& name, hls_file& f, int status) {
     return;
   }
   remove(name);
-  for (const auto& a : asks)
-    a->refuse(status >= 400 ? status : 502, "origin_refused", fmt::format("the origin server answered {}", status));
+  const auto text = text_of_failure(answer);
+  const auto reason = status == 404 ? "stream_not_found" : status == 415 ? "unsupported_codec" : "origin_refused";
+  for (const auto& a : asks) {
+    if (!a->respond || (status == 404 && a->playlist && try_later(a, shard_.config.play_wait))) continue;
+    a->refuse(status >= 400 ? status : 502, reason, text);
+  }
 }
 
 // -- what is kept
@@ -325,6 +366,14 @@ void hls_channel::on_refused(const std::string& name, hls_file& f, int status) {
 bool hls_channel::is_kept(std::string_view uri) const {
   const auto found = files_.find(std::string(uri));
   return found != files_.end() && found->second.body.bytes;
+}
+
+/// Whether a playlist that was shown names the segment.
+bool hls_channel::is_listed(const hls_ask& a) const {
+  const auto name = hls_file_of(*a.request, key_, false);
+  return name && std::ranges::any_of(files_, [line = "\n" + *name](const auto& entry) {
+           return entry.second.shown.text().find(line) != std::string::npos;
+         });
 }
 
 void hls_channel::prefetch(const hls_shown& playlist) {

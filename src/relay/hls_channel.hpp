@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -43,6 +44,8 @@ class hls_channel final : public origin_watcher {
   ~hls_channel();
 
   void serve(std::shared_ptr<hls_ask> a);
+  /// A segment of an origin of ours that is here: the answer, without the way of an ask.
+  std::optional<runtime::http_response> kept_segment(const runtime::http_request& request);
 
   /// Lets go of what is too old. True: nothing is left, and nobody asks.
   bool prune(base::time_point now);
@@ -60,8 +63,11 @@ class hls_channel final : public origin_watcher {
   void on_owner(base::result<cluster::assignment> found);
   void dispatch(std::shared_ptr<hls_ask> a);
   void try_again(std::shared_ptr<hls_ask> a, const base::error& why);
+  static constexpr base::duration retry_delay = std::chrono::milliseconds(100);
+  bool try_later(const std::shared_ptr<hls_ask>& a, base::duration wait, base::duration delay = retry_delay);
   void lose_owner(std::string_view reason);
   void on_origin_lost(cluster::loss_reason reason) override;
+  base::duration wait_of(const hls_ask& a) const;
   base::duration owner_wait() const;
 
   // hls_channel.cpp: files that all viewers share
@@ -74,11 +80,12 @@ class hls_channel final : public origin_watcher {
   void fetch(const std::string& name, hls_file& f);
   void on_fetched(const std::string& name, base::result<runtime::http_response> answer);
   void on_unreachable(const std::string& name, const base::error& why);
-  void on_refused(const std::string& name, hls_file& f, int status);
+  void on_refused(const std::string& name, hls_file& f, const runtime::http_response& answer);
   bool take_playlist(const std::string& name, hls_file& f, std::string& text);
   void store(hls_file& f, std::string bytes, std::string etag);
   void prefetch(const hls_shown& playlist);
   bool is_kept(std::string_view uri) const;
+  bool is_listed(const hls_ask& a) const;
   hls_file* open_file(const std::string& name);
 
   // hls_pass.cpp: answers of origins that see each viewer
@@ -88,8 +95,8 @@ class hls_channel final : public origin_watcher {
   void on_passed(const std::shared_ptr<hls_ask>& a, const std::string& shared_name, const cluster::assignment& from,
                  base::result<runtime::http_response> answer);
   void settle_shared(const std::string& shared_name, const runtime::http_response* answer);
-  runtime::http_response returned(const hls_ask& a, const cluster::assignment& from,
-                                  runtime::http_response answer) const;
+  runtime::http_response returned(const hls_ask& a, const cluster::assignment& from, runtime::http_response answer);
+  void note_lead(const hls_ask& a, std::string_view uri);
 
   hls_home& home_;
   shard_context& shard_;
@@ -101,6 +108,7 @@ class hls_channel final : public origin_watcher {
   std::map<std::string, hls_file> files_;
   std::vector<std::shared_ptr<hls_ask>> homeless_;  // wait for an owner
   uint64_t finding_ = 0;
+  std::deque<std::string> leads_;           // paths without a file's extension to which a stock origin's playlists lead
   bool expect_public_[2] = {false, false};  // of a stock origin's segments, playlists
   runtime::timer retry_;
   origin_watch watch_;

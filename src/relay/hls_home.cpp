@@ -15,6 +15,7 @@ hls_home::hls_home(shard_context& s, const hls_relay_config& c)
     : shard(s),
       config(c),
       pool(s.loop, {.descriptors = s.config.upstream.descriptors}),
+      viewers(c.viewers, s.metrics),
       from_cache(requests(s.metrics, "cache")),
       from_origin(requests(s.metrics, "origin")),
       cached_bytes(s.metrics.gauge("sluice_hls_cached_bytes", "HLS playlists and segments kept for players.")) {}
@@ -33,12 +34,22 @@ void hls_ask::enter() {
 
 void hls_ask::answer(runtime::http_response response) {
   if (std::exchange(counted_, false)) --home->asks;
-  on_leave = nullptr;
-  if (respond) std::exchange(respond, nullptr)(std::move(response));
+  on_leave = otherwise = nullptr;
+  if (!respond) return;
+  if (playlist && request->method == "GET" && (response.status == 200 || response.status == 304))
+    home->viewers.given(key, *request, servers::client_address(*request, home->config.trusted).address, response,
+                        home->shard.loop.now());
+  std::exchange(respond, nullptr)(std::move(response));
 }
 
 void hls_ask::refuse(int status, std::string_view reason, std::string_view text) {
   if (!respond) return;
+  if (status == 404 && otherwise) {
+    if (std::exchange(counted_, false)) --home->asks;
+    respond = nullptr;
+    on_leave = nullptr;
+    return std::exchange(otherwise, nullptr)();
+  }
   auto& shard = home->shard;
   const auto peer = servers::client_address(*request, home->config.trusted);
   shard.log.warn("session_refused", {{"proto", "hls"},

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "relay/hls_viewers.hpp"
 #include "relay/shard.hpp"
 #include "runtime/http_server.hpp"
 
@@ -23,6 +24,7 @@ struct hls_relay_config {
   size_t asks_max = 20'000;                         ///< requests of one shard under way
   size_t streams_max = 10'000;                      ///< of one shard
   size_t files_max = 1000;                          ///< of one stream
+  hls_viewers::limits viewers;
 };
 
 /// What all streams of one home shard share.
@@ -35,6 +37,7 @@ struct hls_home {
   std::function<void()> on_full;  ///< more is kept than may be: room is made soon
   size_t bytes = 0;               ///< kept
   size_t asks = 0;                ///< under way
+  hls_viewers viewers;
   base::metric_cell& from_cache;
   base::metric_cell& from_origin;
   base::metric_cell& cached_bytes;
@@ -52,7 +55,9 @@ struct hls_ask {
   hls_home* home;                         ///< of the stream
   runtime::http_server::respond respond;  ///< to be called on that shard's thread; empty when it was
   base::time_point since{};
-  std::function<void()> on_leave;  ///< ends what is done for this request alone
+  bool has_waited = false;          ///< for an owner: it came before its stream
+  std::function<void()> otherwise;  ///< answers for something else that may be meant, instead of a 404
+  std::function<void()> on_leave;   ///< ends what is done for this request alone
 
   void enter();  ///< the home counts it until it is answered
   void answer(runtime::http_response response);

@@ -16,6 +16,9 @@ namespace {
 // Of what an origin calls public without saying for how long (RFC 9111 §4.2.2 leaves it to us). Stock SRS uses names of
 // segments again when it starts anew.
 constexpr base::duration public_kept = std::chrono::seconds(10);
+constexpr size_t leads_max = 256;
+// Of those who wait for a stream's first segment each asks for himself, and that takes seconds.
+constexpr base::duration early_delay = std::chrono::seconds(1);
 
 bool has(const runtime::http_request& request, std::initializer_list<std::string_view> names) {
   return std::ranges::any_of(names, [&](std::string_view name) { return !request.header(name).empty(); });
@@ -23,9 +26,8 @@ bool has(const runtime::http_request& request, std::initializer_list<std::string
 
 /// Whether any viewer might get the answer to that request.
 bool is_shareable(const runtime::http_request& request) {
-  return request.method == "GET" && request.body.empty() &&
-         !has(request, {"authorization", "cookie", "range", "if-range", "if-none-match", "if-modified-since",
-                        "if-match", "if-unmodified-since"});
+  return request.body.empty() && !has(request, {"authorization", "cookie", "range", "if-range", "if-none-match",
+                                                "if-modified-since", "if-match", "if-unmodified-since"});
 }
 
 /// The value of a directive of Cache-Control (RFC 9111 §5.2), `=` and quotes cut off; nothing if it is not there.
@@ -65,18 +67,21 @@ std::string shared_name_of(const runtime::http_request& request) {
   return fmt::format("{}\n{}", origin_target(request), request.header("host"));
 }
 
+bool is_file(std::string_view path) { return path.find('.', path.rfind('/') + 1) != std::string_view::npos; }
+
 }  // namespace
 
 void hls_channel::pass(std::shared_ptr<hls_ask> a) {
   if (!a->request->target.starts_with('/')) return a->refuse(400, "bad_request", "the request target is no path");
-  // An id leads to files, not to whatever else an origin's port serves.
-  const auto& path = a->request->path;
-  if (path.find('.', path.rfind('/') + 1) == std::string::npos) return a->refuse(404, "no_such_file", "no media file");
-  if (!is_shareable(*a->request)) {
+  // An id leads to files, and to what playlists name, not to whatever else an origin's port serves.
+  if (!is_file(a->request->path) && std::ranges::find(leads_, path_to(*a->request, {})) == leads_.end())
+    return a->refuse(404, "no_such_file", "no media file");
+  if (give_public(*a, false)) return home_.from_cache.add();
+  // What answers HEAD is of no use to others.
+  if (!is_shareable(*a->request) || a->request->method == "HEAD") {
     home_.from_origin.add();
     return ask_origin(std::move(a), {});
   }
-  if (give_public(*a, false)) return home_.from_cache.add();
   const auto name = shared_name_of(*a->request);
   hls_file* f = open_file(name);
   if (f && f->fetching && expect_public_[a->playlist]) {
@@ -101,6 +106,15 @@ bool hls_channel::give_public(hls_ask& a, bool any_age) {
   runtime::http_response r;
   r.content_type.clear();
   r.headers = f.headers;
+  // RFC 9111 §5.1: what comes from a cache says for how long it has been there, besides the caches before.
+  uint64_t age_s = 0;
+  std::erase_if(r.headers, [&](const auto& h) {
+    if (!runtime::equal_ignoring_case(h.first, "age")) return false;
+    std::from_chars(h.second.data(), h.second.data() + h.second.size(), age_s);
+    return true;
+  });
+  age_s += static_cast<uint64_t>(std::chrono::floor<std::chrono::seconds>(shard_.loop.now() - f.fetched_at).count());
+  r.headers.emplace_back("Age", fmt::format("{}", age_s));
   r.shared_body = f.body.bytes;
   a.answer(std::move(r));
   return true;
@@ -108,8 +122,9 @@ bool hls_channel::give_public(hls_ask& a, bool any_age) {
 
 void hls_channel::ask_origin(std::shared_ptr<hls_ask> a, const std::string& shared_name) {
   runtime::http_client_request request;
+  request.method = a->request->method;
   request.url = fmt::format("http://{}{}", owner_->http.front().to_string(), origin_target(*a->request));
-  request.headers = forwarded_headers(*a->request, home_.config.trusted, a->request->header("host"));
+  request.headers = forwarded_headers(*a->request, home_.config.trusted, a->request->header("host"), owner_->http);
   // What is rewritten has to come whole and as it is.
   if (a->playlist)
     std::erase_if(request.headers, [](const auto& h) {
@@ -150,6 +165,14 @@ void hls_channel::on_passed(const std::shared_ptr<hls_ask>& a, const std::string
     if (why.reason == "bad_url") return a->refuse(400, "bad_request", "not a valid URL");
     return a->refuse(why.reason == "timeout" ? 504 : 503, why.reason, why.text);
   }
+  // Who came before the publisher is early for the origin, too, until that has the stream's first segment.
+  if (answer->status == 404 && a->playlist && a->has_waited && a->respond &&
+      try_later(a, shard_.config.play_wait, early_delay))
+    return settle_shared(shared_name, nullptr);
+  if (answer->status == 404 && a->otherwise) {
+    settle_shared(shared_name, nullptr);
+    return a->refuse(404, "no_such_file", "no such stream or file");
+  }
   const auto keep = shared_name.empty() ? base::duration{} : public_for(*answer);
   auto response = returned(*a, from, std::move(*answer));
   if (!shared_name.empty()) {
@@ -178,7 +201,7 @@ void hls_channel::settle_shared(const std::string& shared_name, const runtime::h
     if (!a->respond) continue;
     if (answer) {
       a->answer(*answer);
-    } else if (owner_) {
+    } else if (owner_ && !owner_->http.empty()) {
       ask_origin(std::move(a), {});
     } else {
       try_again(std::move(a), {"origin_gone", "the origin server is gone"});
@@ -188,7 +211,7 @@ void hls_channel::settle_shared(const std::string& shared_name, const runtime::h
 
 /// What the viewer gets: everything as the origin said it, but URIs that lead to it lead through this proxy.
 runtime::http_response hls_channel::returned(const hls_ask& a, const cluster::assignment& from,
-                                             runtime::http_response answer) const {
+                                             runtime::http_response answer) {
   uri_tagger tag{id_, {std::string(a.request->header("host"))}};
   for (const auto& at : from.http) tag.authorities.push_back(at.to_string());
   const runtime::http_response_head head{answer.status, std::move(answer.headers)};
@@ -203,9 +226,30 @@ runtime::http_response hls_channel::returned(const hls_ask& a, const cluster::as
   }
   if (head.header("access-control-allow-origin").empty()) servers::allow_any_site(r);
   r.body = std::move(answer.body);
-  if (!a.playlist || answer.status != 200 || !head.header("content-encoding").empty()) return r;
-  if (auto text = hls::rewrite(r.body, tag)) r.body = std::move(*text);
+  const bool rewritten = a.playlist && answer.status == 200 && head.header("content-encoding").empty();
+  if (a.request->method == "HEAD") {
+    // What is rewritten has another length than the origin says.
+    const auto length = rewritten ? std::string_view() : head.header("content-length");
+    if (!length.empty()) r.headers.emplace_back("Content-Length", length);
+    r.header_only = true;
+    return r;
+  }
+  if (!rewritten) return r;
+  const auto led = [&](std::string_view uri) {
+    auto out = tag(uri);
+    if (out) note_lead(a, *out);
+    return out;
+  };
+  if (auto text = hls::rewrite(r.body, led)) r.body = std::move(*text);
   return r;
+}
+
+/// Such as a steering server's (RFC 8216bis §4.4.6.6), which need not look like a file.
+void hls_channel::note_lead(const hls_ask& a, std::string_view uri) {
+  auto path = path_to(*a.request, uri);
+  if (is_file(path) || std::ranges::find(leads_, path) != leads_.end()) return;
+  leads_.push_back(std::move(path));
+  if (leads_.size() > leads_max) leads_.pop_front();
 }
 
 }  // namespace sluice::relay

@@ -10,8 +10,18 @@ namespace {
 constexpr base::duration prune_interval = std::chrono::seconds(5);
 // After making room there is this much of it, so that it is not made for every answer.
 constexpr size_t room_share = 4;
+// How long it is looked for a stream that may be meant by a segment's name: the way to the store and back.
+constexpr base::duration look_time = std::chrono::milliseconds(200);
 
 }  // namespace
+
+/// A request that is for HTTP-TS, unless it is for a segment.
+struct hls_relay::maybe_stream {
+  runtime::http_request request;
+  servers::media_target target;
+  runtime::http_server::respond respond;
+  servers::media_answer serve;
+};
 
 hls_relay::hls_relay(shard_context& shard, const hls_relay_config& config, const std::vector<hls_relay*>& all)
     : home_(shard, config), all_(all), prune_(shard.loop, [this] { prune(); }) {
@@ -26,14 +36,31 @@ void hls_relay::playlist(const runtime::http_request& request, const servers::me
   route(request, id.empty() ? target.address.key : key_of_spbhid(id), true, std::move(respond));
 }
 
-void hls_relay::segment(const runtime::http_request& request, const servers::media_target&,
-                        runtime::http_server::respond respond) {
-  route(request, key_of_segment(request, home_.shard.config.vhosts), false, std::move(respond));
+void hls_relay::segment(const runtime::http_request& request, const servers::media_target& target,
+                        runtime::http_server::respond respond, const servers::media_answer& as_stream) {
+  auto key = key_of_segment(request, home_.shard.config.vhosts);
+  if (!target.may_be_stream || !as_stream) return route(request, std::move(key), false, std::move(respond));
+  auto maybe = std::make_shared<maybe_stream>(maybe_stream{request, target, std::move(respond), as_stream});
+  route(request, std::move(key), false, [maybe](runtime::http_response r) { maybe->respond(std::move(r)); }, maybe);
 }
 
-// On the shard that has the client.
+/// It is no segment.
+void hls_relay::look_for_stream(const std::shared_ptr<maybe_stream>& maybe) {
+  home_.shard.control.find(home_.shard.loop, maybe->target.address.key, look_time,
+                           [this, maybe](const base::result<cluster::assignment>& found) {
+                             if (found) return maybe->serve(maybe->request, maybe->target, std::move(maybe->respond));
+                             route(maybe->request, std::nullopt, false, std::move(maybe->respond));
+                           });
+}
+
 void hls_relay::route(const runtime::http_request& request, std::optional<cluster::stream_key> key, bool playlist,
-                      runtime::http_server::respond respond) {
+                      runtime::http_server::respond respond, std::shared_ptr<maybe_stream> maybe) {
+  hls_relay* const home = key ? all_[std::hash<cluster::stream_key>{}(*key) % all_.size()] : nullptr;
+  if (home == this && !playlist) {
+    const auto found = channels_.find(*key);
+    if (found != channels_.end())
+      if (auto kept = found->second->kept_segment(request)) return respond(std::move(*kept));
+  }
   auto a = std::make_shared<hls_ask>(home_);
   auto copy = std::make_shared<runtime::http_request>(request);
   copy->client = nullptr;  // belongs to this thread
@@ -44,7 +71,10 @@ void hls_relay::route(const runtime::http_request& request, std::optional<cluste
     return a->refuse(404, "bad_stream_name", "no such stream or file");
   }
   a->key = std::move(*key);
-  hls_relay* home = all_[std::hash<cluster::stream_key>{}(a->key) % all_.size()];
+  if (maybe)
+    a->otherwise = [this, maybe = std::move(maybe)] {
+      home_.shard.loop.post([this, maybe] { look_for_stream(maybe); });
+    };
   if (request.client)
     request.client->on_gone = [&loop = home->home_.shard.loop, weak = std::weak_ptr<hls_ask>(a)] {
       loop.post([weak] {
@@ -81,6 +111,7 @@ void hls_relay::serve(std::shared_ptr<hls_ask> a) {
 
 void hls_relay::prune() {
   const auto now = home_.shard.loop.now();
+  home_.viewers.expire(now);
   for (auto it = channels_.begin(); it != channels_.end();) it = it->second->prune(now) ? channels_.erase(it) : ++it;
   if (home_.bytes > home_.config.bytes_max) {
     std::vector<hls_channel::removable> all;
@@ -92,7 +123,12 @@ void hls_relay::prune() {
       r.of->remove(r.name);
     }
   }
-  if (!channels_.empty()) prune_.arm_after(prune_interval);
+  if (!channels_.empty() || home_.viewers.size() > 0) prune_.arm_after(prune_interval);
+}
+
+void hls_relay::for_each_audience(const std::function<void(const std::string& stream, size_t viewers)>& visit) {
+  home_.viewers.expire(home_.shard.loop.now());
+  home_.viewers.for_each_stream(visit);
 }
 
 }  // namespace sluice::relay

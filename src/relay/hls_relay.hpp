@@ -20,16 +20,22 @@ class hls_relay {
 
   void playlist(const runtime::http_request& request, const servers::media_target& target,
                 runtime::http_server::respond respond);
+  /// `as_stream`: serves what may be a segment, and is none, but a stream that the cluster knows.
   void segment(const runtime::http_request& request, const servers::media_target& target,
-               runtime::http_server::respond respond);
+               runtime::http_server::respond respond, const servers::media_answer& as_stream = {});
 
   /// Of this shard as a home.
   size_t streams() const { return channels_.size(); }
   size_t bytes() const { return home_.bytes; }
+  /// Viewers of the streams of this home, wherever their connections are.
+  void for_each_audience(const std::function<void(const std::string& stream, size_t viewers)>& visit);
 
  private:
+  struct maybe_stream;
+  /// On the shard that has the client. `maybe`: what the request is if it is no segment, or nullptr.
   void route(const runtime::http_request& request, std::optional<cluster::stream_key> key, bool playlist,
-             runtime::http_server::respond respond);
+             runtime::http_server::respond respond, std::shared_ptr<maybe_stream> maybe = nullptr);
+  void look_for_stream(const std::shared_ptr<maybe_stream>& maybe);
   void serve(std::shared_ptr<hls_ask> a);
   void prune();
 

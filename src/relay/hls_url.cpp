@@ -157,6 +157,7 @@ std::optional<std::string> hls_file_of(const runtime::http_request& request, con
   for (const std::string_view parameter : {"media", "hls"}) {
     const auto format = request.query_value(parameter);
     if (format == "ts" || format == "fmp4" || format == "auto") return fmt::format("{}?{}={}", file, parameter, format);
+    if (!format.empty()) return std::nullopt;
   }
   return file;
 }
@@ -191,6 +192,25 @@ std::optional<std::string> uri_tagger::operator()(std::string_view uri) const {
   if (parts.has_authority && path.empty()) path = "/";
   if (parts.has_authority && path.starts_with("//")) path = "/." + path;  // or it would be an authority itself
   return fmt::format("{}?{}{}", path, query, parts.fragment);
+}
+
+std::string path_to(const runtime::http_request& request, std::string_view uri) {
+  const auto parts = split(uri);
+  const auto base = raw_path(request);
+  std::string whole(parts.path);
+  if (whole.empty()) whole = parts.has_authority ? "/" : base;
+  if (!whole.starts_with('/')) whole = std::string(base.substr(0, base.size() - file_in(base).size())) + whole;
+  std::vector<std::string_view> kept;  // §5.2.4
+  for (std::string_view rest = std::string_view(whole).substr(1);;) {
+    const size_t end = std::min(rest.find('/'), rest.size());
+    const auto segment = rest.substr(0, end);
+    const bool dots = segment == "." || segment == "..", last = end == rest.size();
+    if (segment == ".." && !kept.empty()) kept.pop_back();
+    if (!dots || last) kept.push_back(dots ? std::string_view() : segment);
+    if (last) break;
+    rest.remove_prefix(end + 1);
+  }
+  return fmt::format("/{}", fmt::join(kept, "/"));
 }
 
 std::string with_parameters_of(std::string_view uri, std::string_view query) {

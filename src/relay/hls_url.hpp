@@ -31,7 +31,7 @@ std::optional<cluster::stream_key> key_of_segment(const runtime::http_request& r
 
 /// The files of a stream at an origin of ours, by their names: what viewers ask for under any URL, and what they get
 /// in common. A playlist's is `{stream}.m3u8`, with `?hls=` (a master playlist) or `?media=` (a media playlist) where
-/// a format was asked for. Nothing if the stream has no such file.
+/// a format was asked for. Nothing if the stream has no such file, or there is no such format.
 std::optional<std::string> hls_file_of(const runtime::http_request& request, const cluster::stream_key& key,
                                        bool playlist);
 /// The path of such a file at its origin, percent-encoded.
@@ -46,6 +46,9 @@ struct uri_tagger {
   /// the result as the client may not reach it); else nothing.
   std::optional<std::string> operator()(std::string_view uri) const;
 };
+
+/// The path to which `uri`, of that request's answer and of this host, leads (RFC 3986 §5.2), as it stands in a target.
+std::string path_to(const runtime::http_request& request, std::string_view uri);
 
 /// `uri` (relative, of a master playlist) with the parameters of `query` that it does not have.
 std::string with_parameters_of(std::string_view uri, std::string_view query);

@@ -64,7 +64,7 @@ class feed_lease final : public servers::stream_lease, public viewer_events {
 
   void watch_alone(const cluster::assignment& to) {
     const auto& request = *ask_.request;
-    auto connect = [this, text = runtime::http_request_text("GET", request.target, pass_.forwarded(request))](
+    auto connect = [this, text = runtime::http_request_text("GET", request.target, pass_.forwarded(request, to))](
                        const cluster::assignment& origin, const link_terms&,
                        upstream_events& events) -> std::unique_ptr<pull_source> {
       return std::make_unique<flv_source>(

@@ -19,10 +19,10 @@ bool is_trusted(const base::ip_address& a, const std::vector<base::network>& tru
 }  // namespace
 
 header_list forwarded_headers(const runtime::http_request& request, const std::vector<base::network>& trusted,
-                              std::string_view host) {
+                              std::string_view host, const std::vector<base::endpoint>& origin) {
   const auto connection = request.header("connection");
   const auto is = [](std::string_view a, std::string_view b) { return runtime::equal_ignoring_case(a, b); };
-  header_list out{{"Host", std::string(host)}};
+  header_list out{{"Host", !host.empty() || origin.empty() ? std::string(host) : origin.front().to_string()}};
   for (const auto& [name, value] : request.headers) {
     if (is(name, "host") || is(name, "x-forwarded-for") || is(name, "x-real-ip") || is(name, "content-length") ||
         is(name, "expect") || runtime::is_hop_by_hop(name, connection))
@@ -64,21 +64,24 @@ http_pass::~http_pass() { close_all("shutdown"); }
 
 void http_pass::stream(const runtime::http_request& request, const servers::stream_ask& ask,
                        const cluster::assignment& to, runtime::http_server::respond respond) {
-  if (tunnels_.size() >= config_.sessions_max) {
+  auto place = runtime::session_place::take(config_.sessions);
+  if (!place.held()) {
     shard_.log.warn("session_refused", {{"session", ask.session},
                                         {"peer", ask.peer.to_string()},
                                         {"stream", ask.address.key.str()},
                                         {"status", 503},
                                         {"reason", "too_many_sessions"}});
-    return respond(servers::http_failure(503, "this server has as many players as it may"));
+    return respond(servers::http_failure(503, "this server has as many players and other sessions as it may"));
   }
   auto tunnel = std::make_unique<http_tunnel>(*this, request, ask, to, std::move(respond));
   http_tunnel& t = *tunnel;
+  t.place_ = std::move(place);
   tunnels_.emplace(&t, std::move(tunnel));
   t.start();
 }
 
 void http_pass::retire(http_tunnel& t) {
+  t.place_.give_back();
   auto node = tunnels_.extract(&t);
   if (node) shard_.loop.defer([gone = std::shared_ptr<http_tunnel>(std::move(node.mapped()))] {});
 }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "relay/http_pass.hpp"
+#include "runtime/session_budget.hpp"
 #include "servers/http/session_log.hpp"
 
 namespace sluice::relay {
@@ -22,6 +23,7 @@ class http_tunnel final : public runtime::io_handler, public http_upstream_event
   const std::string& stream() const { return session_.stream(); }
 
  private:
+  friend class http_pass;
   void dial();
   void resume(std::string_view reason);
   void refuse(int status, std::string_view reason, std::string_view text);
@@ -40,6 +42,7 @@ class http_tunnel final : public runtime::io_handler, public http_upstream_event
   void on_io(runtime::io_ready ready) override;
 
   http_pass& pass_;
+  runtime::session_place place_;
   shard_context& shard_;
   const servers::stream_ask ask_;
   servers::session_log session_;

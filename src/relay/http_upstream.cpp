@@ -4,6 +4,8 @@ namespace sluice::relay {
 namespace {
 
 constexpr int reads_per_turn = 8;
+// A burst of this size goes on before others are read: as a whole it is in the cache now.
+constexpr size_t large_read_bytes = 16 * 1024;
 // As of RTMP upstreams (upstream.cpp).
 constexpr base::duration user_timeout = std::chrono::seconds(20);
 constexpr base::duration keepalive_idle = std::chrono::seconds(15);
@@ -114,6 +116,7 @@ void http_upstream::read_some() {
       return end([reason](http_upstream_events& e) { e.on_end(reason); });
     }
     metrics_.bytes_in.add(static_cast<int64_t>(got.bytes));
+    if (got.bytes >= large_read_bytes) loop_.cut_batch();
     if (line_) note_heard(*line_, loop_.now());
     // The head is told before the body that came with it.
     const auto ok = response_.feed({loop_.read_buffer(), got.bytes}, [&](base::bytes_view bytes) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
-#include "relay/backoff.hpp"
 #include "relay/publish_relay.hpp"
+#include "runtime/backoff.hpp"
 #include "servers/rtmp/capabilities.hpp"
 
 namespace sluice::relay {
@@ -108,7 +108,7 @@ void publish_relay::claim_later() {
   const auto give_up_at = outage_->since + shard_.config.recover_wait;
   if (shard_.loop.now() >= give_up_at)
     return end_client("NetStream.Publish.Failed", "no_origin", "No origin server is there for the stream.");
-  const auto delay = backoff(retry_first, retry_last, outage_->attempts++, shard_.random);
+  const auto delay = runtime::backoff(retry_first, retry_last, outage_->attempts++, shard_.random);
   retry_timer_.arm_at(std::min(shard_.loop.now() + delay, give_up_at));
 }
 
@@ -176,7 +176,7 @@ void publish_relay::end_client(std::string_view code, std::string_view reason, s
   watch_.stop();
   retry_timer_.cancel();
   drop_move();
-  drop_claim();
+  drop_claim(reason);
   upstream_.reset();
   client_.session().send_status(stream_id_, "error", code, text);
   client_.close_after_flush(reason);
@@ -201,6 +201,7 @@ void publish_relay::on_move_refused(std::string_view reason) {
   if (was_committed) return leave_for(what.to);
   if (committing_) return;  // the answer will tell whether it is the owner all the same
   shard_.control.move_refused(ask_.address.key, what.from, what.to.origin_id, std::string(reason));
+  hear_news();
 }
 
 /// `to` is the owner by the book, but is lost before it got anything: a fail-over from there.
@@ -282,7 +283,7 @@ void publish_relay::on_owner_changed(const cluster::assignment& to) {
     if (!news_ || news_->epoch < to.epoch) news_ = to;
     return;
   }
-  if (to.origin_id == to_.origin_id) return publish_again(to);
+  if (to.origin_id == to_.origin_id && !to.rtmp.empty()) return publish_again(to);
   ++steps_;
   watch_.stop();
   upstream_.reset();

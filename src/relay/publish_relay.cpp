@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "relay/publication_ends.hpp"
 #include "servers/live/segments_start.hpp"
 #include "servers/rtmp/capabilities.hpp"
 
@@ -23,7 +24,10 @@ publish_relay::publish_relay(shard_context& shard, servers::connection& client, 
       finish_timer_(shard.loop, [this] { finished(); }),
       retry_timer_(shard.loop, [this] { on_retry_timer(); }) {
   hub_.begin_source(shard_.loop.now(), publication_);
-  hub_.begin_segments(servers::segments_from_now(shard_.config.hls_segment));
+  const auto* ends = shard_.config.ends;
+  const auto before = ends ? ends->find(ask_.address.key, shard_.loop.now()) : std::nullopt;
+  hub_.begin_segments(before ? servers::segments_go_on(*before, shard_.config.hls_segment)
+                             : servers::segments_from_now(shard_.config.hls_segment));
 }
 
 publish_relay::~publish_relay() = default;
@@ -46,6 +50,8 @@ void publish_relay::stop() {
     if (upstream_ && !outage_) {
       // What came in the same read as the goodbye has not been shown to the upstream yet.
       hub_.flush();
+      if (const auto next = hub_.next_segments_start(); next && shard_.config.ends)
+        shard_.config.ends->ended(ask_.address.key, *next, shard_.loop.now());
       finish_timer_.arm_after(finish_time_max);
       return upstream_->finish();
     }
@@ -53,10 +59,14 @@ void publish_relay::stop() {
   finished();
 }
 
-/// What was granted and will not be used: others who want the stream need not wait for its time to be over.
-void publish_relay::drop_claim() {
+/// What was granted and will not be used: others who want the stream need not wait for its time to be over, unless
+/// somebody else may be using it.
+void publish_relay::drop_claim(std::string_view reason) {
   claiming_ = 0;
-  if (claim_ != 0) shard_.control.cancel(std::exchange(claim_, 0));
+  const auto claim = std::exchange(claim_, 0);
+  if (claim == 0) return;
+  if (reason == "origin_refused") return shard_.control.claim_refused(claim);
+  shard_.control.cancel(claim);
 }
 
 void publish_relay::finished() {
@@ -84,6 +94,7 @@ void publish_relay::claim() {
                                return refuse("NetStream.Publish.Denied", found.error().reason, found.error().text);
                              }
                              to_ = std::move(*found);
+                             news_.reset();  // what was told before is older than this
                              if (!outage_) return dial();
                              dial_in_turn();
                            });
@@ -134,6 +145,7 @@ void publish_relay::on_started() {
   accepted_at_ = shard_.loop.now();
   if (outage_) return recovered();
   running_ = true;
+  if (shard_.config.ends) shard_.config.ends->forget(ask_.address.key);
   shard_.publishers.emplace(ask_.address.key, this);
   client_.session().accept_publish(stream_id_);
   client_.session_started("publish", ask_.address.key.str(), to_.origin_id);
@@ -216,7 +228,7 @@ void publish_relay::on_lost(bool started, std::string_view reason) {
 void publish_relay::refuse(std::string_view code, std::string_view reason, std::string_view text) {
   watch_.stop();
   upstream_.reset();
-  drop_claim();
+  drop_claim(reason);
   if (running_) {
     client_.session().send_status(stream_id_, "error", code, text);
   } else {

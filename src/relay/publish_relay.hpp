@@ -61,7 +61,7 @@ class publish_relay final : public upstream_events, public origin_watcher, publi
   void dial_in_turn();
   void try_next();
   void claim_anew();
-  void drop_claim();
+  void drop_claim(std::string_view reason = {});
   void finished();
   void refuse(std::string_view code, std::string_view reason, std::string_view text);
   void on_retry_timer();

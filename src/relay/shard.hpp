@@ -35,6 +35,8 @@ struct retention_budget {
   size_t bytes_max = SIZE_MAX;
 };
 
+class publication_ends;
+
 /// What all relays of a proxy go by. Immutable, but for the budgets that it points to.
 struct relay_config {
   relay_mode mode = relay_mode::automatic;
@@ -45,6 +47,7 @@ struct relay_config {
   media::hub_limits private_hub;          ///< of a per-viewer relay
   media::hub_limits retention_hub;        ///< of a publisher
   retention_budget* retention = nullptr;  ///< outlives the shards
+  publication_ends* ends = nullptr;       ///< likewise; without: each publication is numbered anew
   size_t retention_bytes_max = 8u << 20;  ///< per stream: over it the oldest GOP goes, once the origin has it
   base::duration hls_segment = std::chrono::seconds(2);  ///< the least length of a segment of what is published here
   base::duration play_wait = std::chrono::seconds(10);

@@ -11,9 +11,17 @@
 
 namespace sluice::relay {
 
-/// How often addresses ask for something, in a fixed amount of memory: one table of counts for a second. Addresses that
-/// share a count share its limit, which is why that is far above what one client needs; an IPv6 network of 64 bits, of
-/// which one host may use all addresses, counts as one. One thread.
+/// As what a client is counted: an IPv4 address; of IPv6 the network of 64 bits, of which one host may use all
+/// addresses (RFC 4291 section 2.5.1).
+inline base::ip_address counted_source(const base::ip_address& from) {
+  if (from.is_v4()) return from;
+  auto bytes = from.bytes();
+  std::fill(bytes.begin() + 8, bytes.end(), uint8_t{0});
+  return base::ip_address::v6(bytes);
+}
+
+/// How often sources ask for something, in a fixed amount of memory: one table of counts for a second. Sources that
+/// share a count share its limit, which is why that is far above what one client needs. One thread.
 class source_rates {
  public:
   /// `seed`: random, so that nobody chooses whose count he shares.
@@ -24,7 +32,7 @@ class source_rates {
       counts_.fill(0);
       since_ = now;
     }
-    auto& count = counts_[slot_of(from)];
+    auto& count = counts_[slot_of(counted_source(from))];
     if (count >= per_second_) return false;
     ++count;
     return true;
@@ -34,8 +42,7 @@ class source_rates {
   static constexpr size_t slots = 4096;
   size_t slot_of(const base::ip_address& a) const {
     uint64_t h = seed_;
-    const size_t counted = a.is_v4() ? 16 : 8;
-    for (size_t i = 0; i < counted; ++i) h = (h ^ a.bytes()[i]) * 0x100000001b3;
+    for (const uint8_t byte : a.bytes()) h = (h ^ byte) * 0x100000001b3;
     h ^= h >> 32;
     return static_cast<size_t>((h * 0x9e3779b97f4a7c15) >> 52) % slots;
   }
@@ -45,21 +52,21 @@ class source_rates {
   std::array<uint16_t, slots> counts_{};
 };
 
-/// How many sessions each address has, on all shards. Entries are as many as there are sessions. Any thread.
+/// How many sessions each source has, on all shards. Entries are as many as there are sessions. Any thread.
 class source_counts {
  public:
   /// `each_max`: 0 means no limit.
   explicit source_counts(size_t each_max) : each_max_(each_max) {}
   bool enter(const base::ip_address& from) {
     const std::lock_guard lock(mutex_);
-    size_t& count = counts_[from];
+    size_t& count = counts_[counted_source(from)];
     if (each_max_ > 0 && count >= each_max_) return false;
     ++count;
     return true;
   }
   void leave(const base::ip_address& from) {
     const std::lock_guard lock(mutex_);
-    const auto at = counts_.find(from);
+    const auto at = counts_.find(counted_source(from));
     if (--at->second == 0) counts_.erase(at);
   }
 

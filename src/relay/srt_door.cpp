@@ -68,8 +68,6 @@ void srt_door::close_all(std::string_view reason) {
       sessions_, std::unordered_map<name, std::unique_ptr<srt_session>, name_hash>(0, sessions_.hash_function()));
   for (const auto& [n, s] : all) s->end(reason);
   routes_.clear();
-  handshakes_ = ended_ = 0;
-  sessions_cell_.set(0);
 }
 
 void srt_door::shut(std::string_view reason) {
@@ -84,10 +82,12 @@ void srt_door::for_each_session(
 }
 
 void srt_door::drop(std::string_view fault) {
-  shard_.metrics
-      .counter("sluice_srt_dropped_total", "SRT datagrams that went no further, by what was wrong with them.",
-               {{"reason", std::string(fault)}})
-      .add();
+  auto& cell = dropped_[fault];
+  if (cell == nullptr)
+    cell = &shard_.metrics.counter("sluice_srt_dropped_total",
+                                   "SRT datagrams that went no further, by what was wrong with them.",
+                                   {{"reason", std::string(fault)}});
+  cell->add();
 }
 
 void srt_door::count_refusal(std::string_view reason) {
@@ -136,7 +136,7 @@ void srt_door::on_handshake(const runtime::datagram& d) {
     // Who is flooded by the answers to a forged address at least gets no more than its forger sends, and not fast.
     if (!inductions_.allow(from.address, shard_.loop.now())) return drop("too_many_inductions");
     const auto cookie = common_.cookies.make(from, shard_.loop.now());
-    const auto answer = srt::answer_induction(*h, cookie, from.address);
+    const auto answer = srt::answer_induction(*h, cookie, from.address, common_.limits.key_bytes);
     socket_->send_now(d.path, answer);
     return;
   }
@@ -162,10 +162,12 @@ void srt_door::on_conclusion(const runtime::datagram& d, const srt::handshake& h
   open(d, h, *stream_id);
 }
 
-/// Why no session can be taken in now; empty: one can, and is counted for its address.
-std::string_view srt_door::lack(const base::ip_address& from) {
+/// Why no session can be taken in now; empty: one can, has its place, and is counted for its address.
+std::string_view srt_door::lack(const base::ip_address& from, runtime::session_place& place) {
   if (!accepting_) return "stopping";
-  if (sessions_.size() >= common_.limits.sessions_max) return "too_many_sessions";
+  auto* budget = common_.limits.sessions;
+  place = runtime::session_place::take(budget);
+  if (!place.held() || (budget && sessions_.size() / 2 >= budget->max())) return "too_many_sessions";
   if (handshakes_ >= common_.limits.handshakes_max) return "too_many_handshakes";
   if (!common_.addresses.enter(from)) return "too_many_of_address";
   return {};
@@ -178,14 +180,17 @@ void srt_door::open(const runtime::datagram& d, const srt::handshake& h, const s
     const bool mode = request.error().reason == "bad_mode";
     return refuse(d, h, mode ? srt::reject::bad_mode : srt::reject::bad_request, request.error(), id);
   }
-  if (const auto missing = lack(d.path.peer.address); !missing.empty()) {
+  runtime::session_place place;
+  if (const auto missing = lack(d.path.peer.address, place); !missing.empty()) {
     const auto why = missing == "stopping" ? srt::reject::down : srt::reject::overload;
     return refuse(d, h, why, {missing, "this server takes no more"}, id);
   }
   ++handshakes_;
   auto session = std::make_unique<srt_session>(*this, d.path, d.bytes, std::move(*request), id);
+  session->place_ = std::move(place);
   srt_session& s = *session;
   sessions_.emplace(name{d.path.peer, h.socket_id}, std::move(session));
+  ++live_;
   sessions_cell_.set(static_cast<int64_t>(sessions()));
   s.start();
 }
@@ -194,7 +199,7 @@ void srt_door::refuse(const runtime::datagram& d, const srt::handshake& h, srt::
                       const std::string& session) {
   count_refusal(e.reason);
   socket_->send_now(d.path, srt::refuse_conclusion(h, why, d.path.peer.address));
-  if (shard_.loop.now() - refusal_logged_ < refusal_log_interval) {
+  if (refusal_logged_ && shard_.loop.now() - *refusal_logged_ < refusal_log_interval) {
     ++refusals_unlogged_;
     return;
   }
@@ -218,7 +223,8 @@ bool srt_door::route(srt_session& s) {
 
 void srt_door::on_ended(srt_session& s) {
   if (!s.routed()) --handshakes_;
-  ++ended_;
+  --live_;
+  s.place_.give_back();
   common_.addresses.leave(s.path().peer.address);
   sessions_cell_.set(static_cast<int64_t>(sessions()));
 }
@@ -227,7 +233,6 @@ void srt_door::retire(srt_session& s) {
   if (s.routed()) routes_.erase({s.path().peer, s.origin_socket()});
   s.release();
   auto node = sessions_.extract(name{s.path().peer, s.client_socket()});
-  --ended_;
   // It may be on the stack.
   if (node) shard_.loop.defer([gone = std::shared_ptr<srt_session>(std::move(node.mapped()))] {});
 }

@@ -3,6 +3,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -10,6 +11,7 @@
 #include "proto/srt/relay_session.hpp"
 #include "relay/shard.hpp"
 #include "relay/source_rates.hpp"
+#include "runtime/session_budget.hpp"
 #include "runtime/udp_socket.hpp"
 
 namespace sluice::relay {
@@ -17,10 +19,16 @@ namespace sluice::relay {
 class srt_session;
 
 struct srt_limits {
-  size_t sessions_max = SIZE_MAX;  ///< of one shard
-  size_t handshakes_max = 1000;    ///< of these, such as do not run yet
+  /// Shared by the process, outlives all doors; null: no limit. Those that run, or want to, have a place in it. Of each
+  /// door there may be as many that have ended and linger, so that all may come back at once.
+  runtime::session_budget* sessions = nullptr;
+  size_t handshakes_max = 1000;  ///< of one shard, such as do not run yet
   /// Of one address and shard, a second. A caller repeats what is not answered four times a second.
   unsigned inductions_per_second = 200, conclusions_per_second = 100;
+  /// An origin that has said nothing for so long is passed over by a publisher, within the time of his handshake; an
+  /// endpoint, with others after it, in half of that time, also by a viewer.
+  base::duration origin_answer = std::chrono::milliseconds(1200);
+  uint16_t key_bytes = 0;  ///< 16, 24 or 32: told to callers in answer to their inductions; 0: none is told
   srt::session_limits session;
 };
 
@@ -49,7 +57,7 @@ class srt_door final : public runtime::udp_handler {
   /// All sessions end, and the port is no longer this door's.
   void shut(std::string_view reason);
   /// Those that run, or want to.
-  size_t sessions() const { return sessions_.size() - ended_; }
+  size_t sessions() const { return live_; }
   void for_each_session(const std::function<void(std::string_view kind, const std::string& stream)>& visit) const;
 
  private:
@@ -68,10 +76,10 @@ class srt_door final : public runtime::udp_handler {
   void on_handshake(const runtime::datagram& d);
   void on_conclusion(const runtime::datagram& d, const srt::handshake& h);
   void open(const runtime::datagram& d, const srt::handshake& h, const std::string& stream_id);
-  std::string_view lack(const base::ip_address& from);
+  std::string_view lack(const base::ip_address& from, runtime::session_place& place);
   void refuse(const runtime::datagram& d, const srt::handshake& h, srt::reject why, const base::error& e,
               const std::string& session);
-  void drop(std::string_view fault);
+  void drop(std::string_view fault);  ///< a literal
 
   // For sessions.
   bool route(srt_session& s);     ///< it runs; false: another session of that address has the same destination
@@ -88,12 +96,13 @@ class srt_door final : public runtime::udp_handler {
   std::unique_ptr<runtime::udp_socket> socket_;
   std::unordered_map<name, std::unique_ptr<srt_session>, name_hash> sessions_;  // by the client's socket id
   std::unordered_map<name, srt_session*, name_hash> routes_;                    // by the origin's
-  size_t handshakes_ = 0, ended_ = 0;
+  size_t handshakes_ = 0, live_ = 0;  // of sessions_: those that do not run yet; those that have not ended
   bool accepting_ = true;
-  base::time_point refusal_logged_ = base::time_point::min();
+  std::optional<base::time_point> refusal_logged_;
   size_t refusals_unlogged_ = 0;
   base::metric_cell &sessions_cell_, &bytes_in_, &bytes_out_;
   upstream_metrics upstream_cells_;
+  std::unordered_map<std::string_view, base::metric_cell*> dropped_;  // by fault
 };
 
 }  // namespace sluice::relay

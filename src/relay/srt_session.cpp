@@ -7,19 +7,25 @@
 namespace sluice::relay {
 namespace {
 
-// Of an origin that has said nothing yet, before a publisher tries another one within the time of his handshake.
-constexpr base::duration origin_answer_wait = std::chrono::milliseconds(1200);
 // What is left of the handshake's time must be worth another try.
 constexpr base::duration try_wait_min = std::chrono::milliseconds(300);
 constexpr base::duration retry_interval = std::chrono::milliseconds(200);
 // A caller is to hear of it before his own time is over.
 constexpr base::duration answer_margin = std::chrono::milliseconds(100);
 constexpr int socket_bytes = 1 << 20;
+constexpr std::string_view origin_lost = "origin_lost", origin_gone = "origin_gone",
+                           origin_unreachable = "origin_unreachable";
 
 srt::reject reject_of(std::string_view reason) {
   if (reason == "stream_not_found") return srt::reject::not_found;
   if (reason == "no_origin") return srt::reject::down;
+  if (reason == "already_published") return srt::reject::conflict;
   return srt::reject::overload;
+}
+
+/// Sessions that ran. An origin that is gone, or said so itself, need not hear it again.
+bool is_origins_end(std::string_view reason) {
+  return reason == origin_lost || reason == origin_gone || reason == origin_unreachable || reason == "origin_closed";
 }
 
 }  // namespace
@@ -40,6 +46,7 @@ srt_session::srt_session(srt_door& door, const runtime::udp_path& client, base::
       timer_(shard_.loop, [this] { on_timer(); }) {}
 
 void srt_session::release() {
+  phase_ = phase::released;
   timer_.cancel();
   drop_question();
   close_upstream();
@@ -92,7 +99,12 @@ void srt_session::found(base::result<cluster::assignment> answer) {
 /// What was asked and is not wanted any more; what was granted and will not be used.
 void srt_session::drop_question() {
   if (asking_ != 0 && asking_ != claim_) shard_.control.cancel(asking_);
-  if (claim_ != 0) shard_.control.cancel(claim_);
+  // Somebody else may publish there with what this claim has written.
+  if (claim_ != 0 && session_.end_reason() == "origin_refused") {
+    shard_.control.claim_refused(claim_);
+  } else if (claim_ != 0) {
+    shard_.control.cancel(claim_);
+  }
   asking_ = claim_ = 0;
 }
 
@@ -110,13 +122,15 @@ void srt_session::dial() {
     if (descriptors) descriptors->give();
     if (socket.error().reason == "no_descriptors")
       return refuse(srt::reject::overload, "no_descriptors", socket.error().text);
-    return give_up_origin("origin_unreachable");
+    return give_up_origin(origin_unreachable);
   }
   upstream_ = std::move(*socket);
   door_.upstream_cells_.connections.add(1);
   line_ = shard_.control.line_of(to_.origin_id);
   watch_.start(to_.origin_id);
-  unanswered_at_ = shard_.loop.now() + origin_answer_wait;
+  // Its other endpoints, and another origin, are to have their chance within the handshake's time.
+  const bool is_last = endpoint_ == to_.srt.size();
+  unanswered_at_ = shard_.loop.now() + door_.common_.limits.origin_answer / (is_last ? 1 : 2);
   session_.dial(shard_.loop.now());
 }
 
@@ -133,7 +147,7 @@ void srt_session::close_upstream() {
 void srt_session::give_up_origin(std::string_view reason) {
   unanswered_at_ = base::never;
   const bool worth_it = time_left() > try_wait_min;
-  if (worth_it && endpoint_ < to_.srt.size() && reason == "origin_unreachable") return dial();
+  if (worth_it && endpoint_ < to_.srt.size() && reason != origin_lost) return dial();
   close_upstream();
   shard_.control.dial_failed(to_.origin_id);
   if (!worth_it) return refuse(srt::reject::down, reason, "the origin server cannot be reached");
@@ -157,7 +171,7 @@ void srt_session::on_unreachable(runtime::udp_socket&, int error) {
     // The kernel said so of this very socket, which goes.
     shard_.loop.defer([this, alive = std::weak_ptr<bool>(alive_)] {
       if (alive.expired() || phase_ != phase::handshake || !upstream_) return;
-      give_up_origin("origin_unreachable");
+      give_up_origin(origin_unreachable);
       settle();
     });
     return;
@@ -165,7 +179,7 @@ void srt_session::on_unreachable(runtime::udp_socket&, int error) {
   if (phase_ != phase::running) return;
   // Nobody has this connection any more; whether the origin died of it is for others to know soon.
   shard_.control.origin_closed(shard_.loop, to_.origin_id, [](cluster::origin_verdict) {});
-  session_.end(error == ECONNREFUSED ? "origin_gone" : "origin_unreachable", shard_.loop.now());
+  session_.end(error == ECONNREFUSED ? origin_gone : origin_unreachable, shard_.loop.now());
   settle();
 }
 
@@ -173,9 +187,9 @@ void srt_session::on_origin_lost(cluster::loss_reason reason) {
   if (phase_ == phase::running) {
     shard_.control.note(
         key_, {0, "lost", to_.origin_id, to_.epoch, reason == cluster::loss_reason::gone ? "gone" : "silent"});
-    session_.end("origin_lost", shard_.loop.now());
+    session_.end(origin_lost, shard_.loop.now());
   } else if (phase_ == phase::handshake) {
-    give_up_origin("origin_lost");
+    give_up_origin(origin_lost);
   }
   settle();
 }
@@ -214,6 +228,7 @@ void srt_session::on_datagrams(runtime::udp_socket&, std::span<const runtime::da
   if (line_) note_heard(*line_, now);
   size_t bytes = 0;
   for (const auto& d : batch) {
+    if (phase_ == phase::released) break;  // the one before was its end
     bytes += d.bytes.size();
     const auto verdict = session_.from_origin(d.bytes, now);
     if (!verdict.fault.empty()) door_.drop(verdict.fault);
@@ -229,6 +244,7 @@ void srt_session::on_datagrams(runtime::udp_socket&, std::span<const runtime::da
 
 /// What the conversation has to say, and what has become of it.
 void srt_session::settle() {
+  if (phase_ == phase::released) return;
   if (phase_ == phase::handshake && session_.state() == srt::session_state::running) on_running();
   while (const auto o = session_.poll()) {
     if (o->to_client) {
@@ -256,7 +272,7 @@ void srt_session::on_timer() {
     retry_at_ = base::never;
     find();
   } else if (phase_ == phase::handshake && !session_.origin_answered() && now >= unanswered_at_) {
-    if (publish_) {
+    if (publish_ || endpoint_ < to_.srt.size()) {
       give_up_origin("origin_silent");
     } else {
       unanswered_at_ = base::never;
@@ -269,7 +285,10 @@ void srt_session::on_timer() {
 void srt_session::on_running() {
   unanswered_at_ = retry_at_ = base::never;
   timer_.cancel();
-  if (!door_.route(*this)) return session_.end("id_collision", shard_.loop.now());
+  if (!door_.route(*this)) {
+    text_ = "another session of that address and port has the same socket id of its origin; call again";
+    return session_.withdraw(srt::reject::down, "id_collision", shard_.loop.now());
+  }
   routed_ = true;
   phase_ = phase::running;
   shard_.control.dial_ok(to_.origin_id);
@@ -295,6 +314,8 @@ void srt_session::on_ended() {
     log_.refused(static_cast<int>(session_.rejection()), session_.end_reason(), text_);
   }
   door_.on_ended(*this);
+  // Its callers come back all at once, and want descriptors.
+  if (ran && is_origins_end(session_.end_reason())) close_upstream();
   if (session_.finished(shard_.loop.now())) {
     close_upstream();
     return door_.retire(*this);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "relay/srt_door.hpp"
+#include "runtime/session_budget.hpp"
 #include "servers/http/session_log.hpp"
 
 namespace sluice::relay {
@@ -34,7 +35,12 @@ class srt_session final : public runtime::udp_handler, public origin_watcher, pu
   const std::string& stream() const { return log_.stream(); }
 
  private:
-  enum class phase : uint8_t { handshake, running, ended };
+  enum class phase : uint8_t {
+    handshake,
+    running,
+    ended,     ///< who goes on sending is told so
+    released,  ///< it may still be on the stack
+  };
 
   // udp_handler, of the origin's side
   void on_datagrams(runtime::udp_socket& socket, std::span<const runtime::datagram> batch) override;
@@ -58,8 +64,10 @@ class srt_session final : public runtime::udp_handler, public origin_watcher, pu
   void close_upstream();
   base::duration time_left() const;
 
+  friend class srt_door;
   srt_door& door_;
   shard_context& shard_;
+  runtime::session_place place_;
   runtime::udp_path client_;
   const cluster::stream_key key_;
   const bool publish_;
@@ -82,7 +90,7 @@ class srt_session final : public runtime::udp_handler, public origin_watcher, pu
 
   const base::time_point give_up_at_;
   base::time_point retry_at_ = base::never;       // a viewer asks again who the owner is
-  base::time_point unanswered_at_ = base::never;  // then a publisher tries another origin
+  base::time_point unanswered_at_ = base::never;  // then the next endpoint is tried, or by a publisher another origin
   runtime::timer timer_;
   uint64_t bytes_in_ = 0, bytes_out_ = 0;  // from and to the client
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -13,10 +13,6 @@ constexpr int reads_per_turn = 8;
 // Backstop only: liveness is judged by answers (cluster/core), this ends what nobody judges.
 constexpr base::duration user_timeout = std::chrono::seconds(20);
 constexpr base::duration keepalive_idle = std::chrono::seconds(15);
-// A pull only reads: a connection that the other side has forgotten would stay quiet for ever. One that has been quiet
-// so long is pinged, and given up when even that brings nothing.
-constexpr base::duration quiet_max = std::chrono::seconds(2);
-constexpr base::duration answer_max = std::chrono::seconds(4);
 
 // Once media runs, servers also tell of things that end nothing (NetStream.Play.PublishNotify of nginx-rtmp,
 // UnpublishNotify of one that waits for its publisher): an end is an error, or a close.
@@ -235,23 +231,36 @@ void upstream::say_goodbye() {
 }
 
 void upstream::watch_quiet() {
-  if (numbered_ && plays_) timer_.arm_at(session_->last_received() + quiet_max);
+  if (numbered_ && plays_) timer_.arm_at(session_->last_received() + config_.quiet_max);
+}
+
+/// Whether the origin has spoken lately, on whatever connection. Where that is not known, this one is judged by itself.
+bool upstream::heard_elsewhere(base::time_point now) const {
+  if (!line_) return true;
+  const auto heard = base::time_point(base::duration(line_->load(std::memory_order_relaxed)));
+  return now - heard < config_.quiet_max;
+}
+
+void upstream::on_quiet() {
+  const auto now = loop_.now();
+  const auto last = session_->last_received();
+  if (reading_paused_ || last + config_.quiet_max > now) {
+    pinged_at_ = base::never;
+    return timer_.arm_at(std::max(last + config_.quiet_max, now + std::chrono::milliseconds(100)));
+  }
+  const bool was_asked = pinged_at_ != base::never && last < pinged_at_;  // while this process itself stood still: no
+  // An answer may be as old as the quiet time by now: it counts all the same. While the origin says nothing to anybody
+  // the time to answer does not run.
+  if (pinged_at_ == base::never || last >= pinged_at_ || !heard_elsewhere(now)) pinged_at_ = now;
+  if (now - pinged_at_ >= config_.answer_max || (was_asked && now - last >= config_.silence_max))
+    return end([](upstream_events& e) { e.on_lost(true, "origin_silent"); });
+  session_->send_ping(now);
+  if (!blocked_) flush();
+  timer_.arm_after(config_.quiet_max);
 }
 
 void upstream::on_deadline() {
-  if (started_ && numbered_ && plays_) {
-    const auto now = loop_.now();
-    if (reading_paused_ || session_->last_received() + quiet_max > now) {
-      pinged_at_ = base::never;
-      return timer_.arm_at(std::max(session_->last_received() + quiet_max, now + std::chrono::milliseconds(100)));
-    }
-    // An answer may be as old as the quiet time by now: it counts all the same.
-    if (pinged_at_ == base::never || session_->last_received() >= pinged_at_) pinged_at_ = now;
-    if (now - pinged_at_ >= answer_max) return end([](upstream_events& e) { e.on_lost(true, "origin_silent"); });
-    session_->send_ping(now);
-    if (!blocked_) flush();
-    return timer_.arm_after(quiet_max);
-  }
+  if (started_ && numbered_ && plays_) return on_quiet();
   if (const auto ok = session_->on_timeout(loop_.now()); !ok)
     return end([started = started_, reason = ok.error().reason](upstream_events& e) { e.on_lost(started, reason); });
   if (!blocked_) flush();

@@ -46,7 +46,14 @@ inline bool is_close(std::string_view reason) { return reason == "origin_closed"
 struct upstream_config {
   rtmp::session_config session;
   base::duration dial_timeout = std::chrono::seconds(1);  ///< per endpoint
-  runtime::descriptor_budget* descriptors = nullptr;      ///< shared by the process
+  /// A pull only reads: a connection that the other side has forgotten would stay quiet for ever. One that has been
+  /// quiet so long is pinged, and given up when even that brings nothing for `answer_max` while other connections hear
+  /// its origin. If none does, the origin is silent as a whole: then the registry judges (and may decide to wait), and
+  /// the pull waits for its word, for `silence_max` at most.
+  base::duration quiet_max = std::chrono::seconds(2);
+  base::duration answer_max = std::chrono::seconds(4);
+  base::duration silence_max = std::chrono::seconds(30);
+  runtime::descriptor_budget* descriptors = nullptr;  ///< shared by the process
 };
 
 /// Bytes from and to origins, per shard.
@@ -117,6 +124,8 @@ class upstream final : public pull_source, public runtime::io_handler, public me
   void half_close_if_done();
   void on_deadline();
   void watch_quiet();
+  void on_quiet();
+  bool heard_elsewhere(base::time_point now) const;
   void end(std::function<void(upstream_events&)> last_call);
 
   runtime::loop& loop_;
@@ -139,7 +148,8 @@ class upstream final : public pull_source, public runtime::io_handler, public me
   bool started_ = false, blocked_ = false, ended_ = false;
   bool finishing_ = false, half_closed_ = false;
   bool numbered_ = false;
-  base::time_point pinged_at_ = base::never;  // of a pull that is quiet: the first ping without an answer
+  base::time_point pinged_at_ = base::never;  // of a pull that is quiet: the first ping that its origin has left
+                                              // without an answer while it spoke to others
   bool reading_paused_ = false, read_waits_ = false, hangup_ = false;
   // Tells a callback on the stack whether `this` was destroyed by what it called.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

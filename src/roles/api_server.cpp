@@ -19,7 +19,8 @@ constexpr size_t connections_per_peer_max = 16, crowd_per_peer_max = 256;
 base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l,
                                                              base::result<runtime::tcp_listeners> from,
                                                              admin::router routes, api_crowd crowd, base::log_sink& log,
-                                                             base::metrics& metrics) {
+                                                             base::metrics& metrics,
+                                                             runtime::http_introduction introduction) {
   if (!from) return tl::unexpected(from.error());
   const auto count = [&metrics](std::string reason) {
     metrics
@@ -31,6 +32,7 @@ base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l,
   limits.connections_max = crowd == api_crowd::many ? crowd_max : connections_max;
   limits.connections_per_peer_max = crowd == api_crowd::many ? crowd_per_peer_max : connections_per_peer_max;
   limits.unbounded_peer = [](const base::ip_address& a) { return a.is_loopback(); };
+  limits.introduction = std::move(introduction);
   limits.on_refused = [count](std::string_view reason) { count(std::string(reason)); };
   return runtime::http_server::open(
       l, std::move(*from), limits, log,
@@ -51,7 +53,8 @@ base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l,
 
 base::result<std::unique_ptr<runtime::http_server>> open_media_http(
     runtime::loop& l, base::result<runtime::tcp_listeners> from, runtime::descriptor_budget& descriptors,
-    servers::http_front& front, const cluster::vhost_rules& vhosts, base::log_sink& log, base::metrics& metrics) {
+    servers::http_front& front, const cluster::vhost_rules& vhosts, base::log_sink& log, base::metrics& metrics,
+    runtime::http_introduction introduction) {
   if (!from) return tl::unexpected(from.error());
   const auto count = [&metrics](std::string_view reason) {
     metrics
@@ -68,6 +71,7 @@ base::result<std::unique_ptr<runtime::http_server>> open_media_http(
   runtime::http_server::limits limits;
   limits.connections_max = SIZE_MAX;  // the descriptors bound them
   limits.descriptors = &descriptors;
+  limits.introduction = std::move(introduction);
   limits.on_refused = count;
   return runtime::http_server::open(l, std::move(*from), limits, log, servers::make_http_front(front, vhosts));
 }
@@ -81,9 +85,10 @@ void note_process(base::metrics& metrics) {
 }
 
 size_t note_cluster(base::metrics& metrics, const cluster::cluster_snapshot& s) {
-  size_t draining = 0, by_health[3] = {};
+  size_t draining = 0, waiting = 0, by_health[3] = {};
   for (const auto& o : s.origins) {
     draining += o.draining;
+    if (s.mass_silence && o.health == cluster::origin_health::suspect) waiting += o.streams;
     ++by_health[static_cast<size_t>(o.health)];
   }
   constexpr const char* names[] = {"alive", "suspect", "dead"};
@@ -92,6 +97,12 @@ size_t note_cluster(base::metrics& metrics, const cluster::cluster_snapshot& s) 
         .set(static_cast<int64_t>(by_health[i]));
   metrics.gauge("sluice_origins_draining", "Origin servers that get nothing new, at an operator's wish.")
       .set(static_cast<int64_t>(draining));
+  metrics
+      .gauge("sluice_mass_silence",
+             "1 while so many origin servers are silent at once that their streams wait for them instead of moving.")
+      .set(s.mass_silence ? 1 : 0);
+  metrics.gauge("sluice_mass_silence_streams", "Streams of origin servers that are waited for in a mass silence.")
+      .set(static_cast<int64_t>(waiting));
   metrics.gauge("sluice_streams", "Streams published through this proxy.").set(static_cast<int64_t>(s.streams));
   metrics.gauge("sluice_degraded_streams", "Streams published through this proxy that have no origin now.")
       .set(static_cast<int64_t>(s.degraded));

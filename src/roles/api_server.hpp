@@ -19,12 +19,14 @@ enum class api_crowd : uint8_t { few, many };
 base::result<std::unique_ptr<runtime::http_server>> open_api(runtime::loop& l,
                                                              base::result<runtime::tcp_listeners> from,
                                                              admin::router routes, api_crowd crowd, base::log_sink& log,
-                                                             base::metrics& metrics);
+                                                             base::metrics& metrics,
+                                                             runtime::http_introduction introduction = {});
 
 /// The HTTP port of players. A connection may stay as long as it asks for something now and then (HLS).
 base::result<std::unique_ptr<runtime::http_server>> open_media_http(
     runtime::loop& l, base::result<runtime::tcp_listeners> from, runtime::descriptor_budget& descriptors,
-    servers::http_front& front, const cluster::vhost_rules& vhosts, base::log_sink& log, base::metrics& metrics);
+    servers::http_front& front, const cluster::vhost_rules& vhosts, base::log_sink& log, base::metrics& metrics,
+    runtime::http_introduction introduction = {});
 
 /// Figures of this process, for every role: version, descriptors, resident memory. Written at each scrape.
 void note_process(base::metrics& metrics);

@@ -110,6 +110,10 @@ struct proxy_config : common_config {
   base::duration origin_ttl{};
   base::duration grace_quit{};  ///< on SIGTERM: no new work, sessions may end by themselves
   base::duration force_quit{};  ///< then they are closed, and after this much since the signal the process ends
+  /// Since the signal, the one that holds: who asks for a longer grace time alone means it.
+  base::duration forced_end() const {
+    return force_quit >= grace_quit ? force_quit : grace_quit + std::chrono::seconds(10);
+  }
   std::string static_files;     ///< a folder, or empty
   auth_config auth;
   default_backend_config default_backend;
@@ -129,6 +133,9 @@ struct proxy_config : common_config {
       origin_networks;  ///< where an origin may be; empty: anywhere that is not forbidden by its kind
   std::vector<base::ip_address> advertise;  ///< addresses that clients are told, if not the one that they reached
   base::duration hls_segment{};             ///< the least length of an HLS segment
+  uint16_t srt_pbkeylen = 0;                ///< bytes, that callers are told; 0: none are
+  base::duration srt_interval{};            ///< between looks at many datagrams; 0: each is a wake-up
+  base::duration webrtc_interval{};         ///< likewise
   unsigned shards = 0;                      ///< threads; 0: runtime::usable_cpus()
   base::duration merge{};                   ///< bound on the delay for merging writes to viewers; 0: none
   base::duration retention{};               ///< media kept before the current GOP, per published stream
@@ -137,6 +144,7 @@ struct proxy_config : common_config {
   base::duration handshake_timeout{};
   size_t max_sessions = 0;              ///< 0: as many as the descriptor limit allows
   size_t srt_sessions_per_address = 0;  ///< 0: no limit
+  base::duration player_stall{};        ///< an RTMP or HTTP player that takes nothing for this long is closed
   unsigned wait_origins = 0;            ///< media ports open when this many origins have registered, or after 10 s
 };
 

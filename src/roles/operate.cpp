@@ -113,8 +113,10 @@ base::result<std::string> explanation_text(const std::string& body) {
   for (const auto& e : events->get_array()) {
     if (!e.is_object()) return no_answer();
     const auto& o = e.get_object();
-    rows.push_back(
-        {member(o, "at"), member(o, "what"), member(o, "origin"), member(o, "epoch"), member(o, "reason", "")});
+    const auto what = member(o, "what");
+    auto reason = member(o, "reason", "");
+    if (what == "published" || what == "ended") reason = "session " + reason;  // by whom: nothing else is to be said
+    rows.push_back({member(o, "at"), what, member(o, "origin"), member(o, "epoch"), std::move(reason)});
   }
   if (rows.size() == 1) return out + "\nNothing has happened to it that is remembered.\n";
   return out + "\n" + table(rows);
@@ -124,11 +126,13 @@ base::result<std::string> drain_text(const std::string& body) {
   const auto answer = object_of(body);
   if (!answer || !answer->contains("draining")) return no_answer();
   const auto server = member(*answer, "server");
-  if (!is_true(*answer, "draining")) return fmt::format("{} takes new streams again.\n", server);
+  const auto others =
+      is_true(*answer, "shared") ? "All proxies that share its store do the same." : "Tell every proxy.";
+  if (!is_true(*answer, "draining")) return fmt::format("{} takes new streams again. {}\n", server, others);
   return fmt::format(
       "{} gets no new streams. Streams published through this proxy that are to move: {}.\nHow far it is: to_move and "
-      "move_refused of GET /api/v1/sluice/cluster. Tell every proxy.\n",
-      server, member(*answer, "to_move"));
+      "move_refused of GET /api/v1/sluice/cluster. {}\n",
+      server, member(*answer, "to_move"), others);
 }
 
 base::result<std::string> run_operation(const operate_config& config) {

@@ -60,6 +60,7 @@ class origin {
       : config_(config),
         log_(log),
         budget_(budget(log)),
+        sessions_(config.max_sessions),
         limits_(make_limits()),
         streams_limits_(make_stream_limits()),
         fence_(!config.register_urls.empty(), loop_.refresh()),
@@ -126,7 +127,7 @@ class origin {
     servers::server_limits l;
     l.session.message_bytes_max = static_cast<uint32_t>(config_.message_bytes_max);
     l.session.handshake_timeout = config_.handshake_timeout;
-    if (config_.max_sessions > 0) l.sessions_max = config_.max_sessions;
+    l.sessions = &sessions_;
     l.descriptors = &budget_;
     l.player_stall = config_.player_stall;
     l.trusted = config_.trusted_networks;
@@ -135,7 +136,7 @@ class origin {
 
   servers::media_server_limits make_player_limits() {
     servers::media_server_limits l;
-    if (config_.max_sessions > 0) l.sessions_max = config_.max_sessions;
+    l.sessions = &sessions_;
     l.descriptors = &budget_;
     l.player_stall = config_.player_stall;
     l.trusted = config_.trusted_networks;
@@ -153,15 +154,7 @@ class origin {
   }
 
   base::result<std::unique_ptr<runtime::http_server>> open_http() {
-    front_.endless = [this](const auto& request, const auto& target, auto respond) {
-      players_.play(request, target, std::move(respond));
-    };
-    front_.playlist = [this](const auto& request, const auto& target, auto respond) {
-      hls_.playlist(request, target, std::move(respond));
-    };
-    front_.segment = [this](const auto& request, const auto& target, auto respond) {
-      hls_.segment(request, target, std::move(respond));
-    };
+    front_.serve_media(players_, hls_);
     front_.other = admin::make_site({SLUICE_VERSION, std::to_string(::getpid()), config_.server_id, {}, {}},
                                     admin::make_pages({}));
     return open_media_http(loop_, runtime::listen_on(config_.http.at, {}), budget_, front_, vhosts_, log_, metrics_);
@@ -279,6 +272,7 @@ class origin {
   runtime::loop loop_;
   base::metrics metrics_;
   runtime::descriptor_budget budget_;
+  runtime::session_budget sessions_;
   const servers::server_limits limits_;
   const servers::directory_limits streams_limits_;
   cluster::fence fence_;

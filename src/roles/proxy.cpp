@@ -21,7 +21,6 @@
 #include "roles/ready.hpp"
 #include "roles/srt_service.hpp"
 #include "roles/upgrade.hpp"
-#include "runtime/descriptor_budget.hpp"
 #include "runtime/process.hpp"
 #include "runtime/shard.hpp"
 #include "runtime/udp.hpp"
@@ -36,8 +35,6 @@ constexpr base::duration wait_origins_max = std::chrono::seconds(10);
 constexpr base::duration drain_check = std::chrono::milliseconds(100);
 // Of records that the process before has handed over, from the end of its sessions on.
 constexpr base::duration handed_owners_ttl = std::chrono::seconds(60);
-// Between attempts to have the UDP ports that the process before gives up.
-constexpr base::duration udp_retry = std::chrono::milliseconds(50);
 
 /// A proxy: the control thread (this one) with registry, store, probes and APIs; and shards that carry the media.
 class proxy {
@@ -46,12 +43,13 @@ class proxy {
       : config_(config),
         log_(log),
         shard_count_(config.shards > 0 ? config.shards : runtime::usable_cpus()),
-        budget_(available_descriptors()),
-        limits_(limits_of(config, budget_, shard_count_)),
-        players_limits_(players_of(config, budget_, shard_count_)),
-        passing_{config.trusted_networks, players_limits_.player_stall, players_limits_.sessions_max},
+        budgets_{runtime::descriptor_budget(available_descriptors()), runtime::session_budget(config.max_sessions)},
+        ends_(config.recover_wait),
+        limits_(limits_of(config, budgets_)),
+        players_limits_(players_of(config, budgets_)),
+        passing_{config.trusted_networks, players_limits_.player_stall, &budgets_.sessions},
         hls_config_(hls_of(config, shard_count_)),
-        relays_(relays_of(config, budget_, retention_)),
+        relays_(relays_of(config, budgets_.descriptors, retention_, ends_)),
         coordination_(coordination_of(config)),
         state_(control_, config, coordination_.proxy_id, log, metrics_),
         director_(control_, coordination_, state_.store(), log, metrics_),
@@ -63,12 +61,11 @@ class proxy {
         listeners_(shard_count_, log),
         upgrade_(control_, config.upgrade_socket, log, metrics_,
                  {[this] { return offer(); }, [this] { give_way(); }, [this] { fail(); }, [this] { take_udp(); }}),
-        srt_(config, shard_count_),
-        rtc_(config, {control_, threads_, shard_metrics_, director_, state_.sessions(), budget_, relays_.vhosts, log,
+        srt_(config, budgets_.sessions),
+        rtc_(config, {control_, threads_, shard_metrics_, director_, state_.sessions(), budgets_, relays_.vhosts, log,
                       metrics_}),
         open_timer_(control_, [this] { open_media("fewer origins than awaited have registered"); }),
-        drain_timer_(control_, [this] { on_drain_check(); }),
-        udp_timer_(control_, [this] { take_udp(); }) {}
+        drain_timer_(control_, [this] { on_drain_check(); }) {}
 
   int run() {
     start_shards();
@@ -123,26 +120,29 @@ class proxy {
       admin::router routes;
       api_crowd crowd;
       std::unique_ptr<runtime::http_server>& server;
+      runtime::http_introduction introduction = {};  // origins, probes and operators come to the system API directly
     };
     const cluster::address_policy policy{config_.origin_networks};
     auto proxy_api = admin::make_proxy_api(version_, token, unready);
     rtc_.add_routes(proxy_api);
-    api apis[] = {{"http_api", config_.http_api, std::move(proxy_api), api_crowd::many, http_api_},
-                  {"system_api", config_.system_api,
-                   admin::make_system_api(
-                       version_, policy, token, sink, [this](bool per_stream) { return metrics_text(per_stream); },
-                       unready, state_.operations()),
-                   api_crowd::few, system_api_}};
+    api apis[] = {
+        {"http_api", config_.http_api, std::move(proxy_api), api_crowd::many, http_api_, introduction_of(config_)},
+        {"system_api", config_.system_api,
+         admin::make_system_api(
+             version_, policy, token, sink, [this](bool per_stream) { return metrics_text(per_stream); }, unready,
+             state_.operations()),
+         api_crowd::few, system_api_}};
     for (auto& a : apis) {
-      auto opened =
-          open_api(control_, listeners_.alone(a.name, a.listen), std::move(a.routes), a.crowd, log_, metrics_);
+      auto opened = open_api(control_, listeners_.alone(a.name, a.listen), std::move(a.routes), a.crowd, log_, metrics_,
+                             std::move(a.introduction));
       if (!opened) return refuse_start(a.listen, opened.error());
       a.server = std::move(*opened);
     }
     director_.on_change = [this](const cluster::cluster_snapshot& s) { on_snapshot(s); };
     pass_on_decisions();
     state_.attach(director_, [this] { return cluster_report(); });
-    take_cluster_state(before->state, policy, director_, state_.store(), handed_owners_ttl + config_.grace_quit, log_);
+    take_cluster_state(before->state, policy, director_, state_.store(), state_.sessions(),
+                       {handed_owners_ttl + config_.grace_quit, relay::rtc_config{}.store_ttl}, log_);
     runtime::signal_watch signals(control_, {SIGTERM, SIGINT}, [this](int) { on_stop_signal(); });
     report_phase(config_.ready_fd, "api", {{"system_api", system_api_->local()}});
     // The one before has served with the origins that there are.
@@ -199,6 +199,7 @@ class proxy {
       const auto count_viewer = [&](const std::string& stream) { ++r.figures[stream].viewers; };
       shards_[s.index()]->players.for_each_session(count_viewer);
       shards_[s.index()]->pass.for_each_session(count_viewer);
+      shards_[s.index()]->hls.for_each_audience([&](const auto& stream, size_t n) { r.figures[stream].viewers += n; });
       shards_[s.index()]->srt.door.for_each_session([&](std::string_view kind, const std::string& stream) {
         if (kind == "play") count_viewer(stream);
       });
@@ -247,27 +248,20 @@ class proxy {
   // -- UDP ports
   /// The process before has given way: it closes its UDP ports now.
   void take_udp() {
-    if (udp_.reserve()) return udp_timer_.arm_after(udp_retry);
-    if (const auto failed = udp_.open()) {
-      exit_code_ = refuse_start(failed->listen, failed->why);
-      return control_.stop();
-    }
-    log_.info("udp_open", {{"srt", srt_.at().to_string()}, {"webrtc", rtc_.at().to_string()}});
+    if (stopping_) return;
+    udp_.take([this](const std::optional<proxy_udp::failure>& failed) {
+      if (failed) {
+        exit_code_ = refuse_start(failed->listen, failed->why);
+        return control_.stop();
+      }
+      log_.info("udp_open", {{"srt", srt_.at().to_string()}, {"webrtc", rtc_.at().to_string()}});
+    });
   }
 
   base::result<void> open_http(proxy_shard& on, runtime::shard& s) {
-    on.front.endless = [&players = on.players](const auto& request, const auto& target, auto respond) {
-      players.play(request, target, std::move(respond));
-    };
-    on.front.playlist = [&hls = on.hls](const auto& request, const auto& target, auto respond) {
-      hls.playlist(request, target, std::move(respond));
-    };
-    on.front.segment = [&hls = on.hls](const auto& request, const auto& target, auto respond) {
-      hls.segment(request, target, std::move(respond));
-    };
     on.front.other = admin::make_site(version_, admin::make_pages(config_.static_files));
-    auto opened = open_media_http(s.loop(), listeners_.of_shard("http", s.index()), budget_, on.front, relays_.vhosts,
-                                  log_, shard_metrics_[s.index()]);
+    auto opened = open_media_http(s.loop(), listeners_.of_shard("http", s.index()), budgets_.descriptors, on.front,
+                                  relays_.vhosts, log_, shard_metrics_[s.index()], introduction_of(config_));
     if (!opened) return tl::unexpected(opened.error());
     on.http = std::move(*opened);
     return {};
@@ -278,9 +272,9 @@ class proxy {
     threads_.start();
     threads_.run_on_all([this](runtime::shard& s) {
       const auto i = s.index();
-      shards_[i] = std::make_unique<proxy_shard>(static_cast<unsigned>(i), s.loop(), config_.merge, limits_,
-                                                 players_limits_, passing_, hls_config_, relays_, director_, log_,
-                                                 shard_metrics_[i], feeds_, hls_, srt_.common());
+      shards_[i] = std::make_unique<proxy_shard>(
+          static_cast<unsigned>(i), s.loop(), config_.merge, config_.srt_interval, limits_, players_limits_, passing_,
+          hls_config_, relays_, director_, log_, shard_metrics_[i], feeds_, hls_, srt_.common());
       feeds_[i] = &shards_[i]->feeds;
       hls_[i] = &shards_[i]->hls;
     });
@@ -317,7 +311,8 @@ class proxy {
 
   // -- the next process on this host
   runtime::handover_offer offer() {
-    runtime::handover_offer o{listeners_.reservations(), cluster_state(director_, state_.own_owners())};
+    runtime::handover_offer o{listeners_.reservations(),
+                              cluster_state(director_, state_.own_owners(), state_.own_sessions())};
     std::mutex mutex;
     const auto add = [&](const char* name, const std::vector<int>& fds) {
       const std::lock_guard lock(mutex);
@@ -354,17 +349,21 @@ class proxy {
   void stop() {
     if (std::exchange(stopping_, true)) return;
     upgrade_.stop();
-    exit_deadline_.emplace(log_, config_.force_quit);
+    udp_.stop_waiting();
+    exit_deadline_.emplace(log_, config_.forced_end());
     log_.info("stopping", {{"sessions", sessions()}});
     give_up_at_ = control_.now() + config_.grace_quit;
     rtc_.stop_taking();
+    threads_.run_on_all([&](runtime::shard& s) {
+      auto& mine = *shards_[s.index()];
+      mine.server.stop_listening();
+      if (mine.http) mine.http->stop_listening();
+      mine.srt.door.stop_accepting();
+    });
+    // Only now: who comes back at once must not find another shard of this very proxy.
     std::atomic<size_t> asked{0};
     threads_.run_on_all([&](runtime::shard& s) {
-      auto& server = shards_[s.index()]->server;
-      server.stop_listening();
-      if (shards_[s.index()]->http) shards_[s.index()]->http->stop_listening();
-      shards_[s.index()]->srt.door.stop_accepting();
-      asked += server.request_reconnect("This proxy is being stopped.");
+      asked += shards_[s.index()]->server.request_reconnect("This proxy is being stopped.");
     });
     // Those who can go elsewhere without a break of theirs; the others stay until they are done, or the time is over.
     log_.info("reconnect_requested", {{"sessions", asked.load()}});
@@ -406,8 +405,9 @@ class proxy {
   base::log_sink& log_;
   std::optional<exit_deadline> exit_deadline_;  // destroyed last: a destructor that hangs counts too
   const size_t shard_count_;
-  runtime::descriptor_budget budget_;
+  proxy_budgets budgets_;
   relay::retention_budget retention_;
+  relay::publication_ends ends_;
   const servers::server_limits limits_;
   const servers::media_server_limits players_limits_;
   const relay::http_pass_config passing_;
@@ -431,8 +431,8 @@ class proxy {
   upgrade upgrade_;
   srt_service srt_;
   proxy_rtc rtc_;
-  proxy_udp udp_{config_, threads_, shards_, srt_, rtc_};
-  runtime::timer open_timer_, drain_timer_, udp_timer_;
+  proxy_udp udp_{control_, config_, threads_, shards_, srt_, rtc_, log_};
+  runtime::timer open_timer_, drain_timer_;
   base::time_point give_up_at_{};
   bool media_open_ = false, stopping_ = false, signalled_ = false, given_way_ = false;
   int exit_code_ = 0;

@@ -14,6 +14,7 @@
 #include "relay/rtc/sessions.hpp"
 #include "relay/rtc/signalling.hpp"
 #include "roles/config.hpp"
+#include "roles/proxy_setup.hpp"
 #include "runtime/shard.hpp"
 
 namespace sluice::roles {
@@ -27,7 +28,7 @@ class proxy_rtc {
     std::deque<base::metrics>& shard_metrics;
     relay::director& owners;
     cluster::session_store& store;
-    runtime::descriptor_budget& descriptors;
+    proxy_budgets& budgets;
     const cluster::vhost_rules& vhosts;
     base::log_sink& log;
     base::metrics& metrics;
@@ -58,7 +59,7 @@ class proxy_rtc {
 
   size_t sessions() const { return sessions_.count(); }
   void for_each_viewer(const std::function<void(const std::string& stream)>& visit) const;
-  /// Ends all sessions, on the shards too, which still run.
+  /// Ends all sessions, on the shards too, which still run; none begins or is resumed any more. May be called again.
   void close(std::string_view reason);
 
  private:
@@ -66,6 +67,7 @@ class proxy_rtc {
   const surroundings here_;
   const listen_address listen_;
   const relay::rtc_config config_;
+  const base::duration interval_;
   base::endpoint at_;
   int reserved_ = -1;
   relay::rtc_sessions sessions_;

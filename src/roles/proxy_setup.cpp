@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "proto/proxy/proxy_protocol.hpp"
 #include "runtime/process.hpp"
 
 namespace sluice::roles {
@@ -64,35 +65,59 @@ cluster::origin_registration default_backend_of(const default_backend_config& b)
 
 }  // namespace
 
-servers::server_limits limits_of(const proxy_config& c, runtime::descriptor_budget& budget, size_t shards) {
+servers::server_limits limits_of(const proxy_config& c, proxy_budgets& shared) {
   servers::server_limits l;
   l.session = session_of(c);
-  if (c.max_sessions > 0) l.sessions_max = std::max<size_t>(1, c.max_sessions / shards);
-  l.descriptors = &budget;
+  l.descriptors = &shared.descriptors;
+  l.sessions = &shared.sessions;
+  l.player_stall = c.player_stall;
   l.proxy_protocol = c.proxy_protocol;
   l.trusted = c.trusted_networks;
   return l;
 }
 
-servers::media_server_limits players_of(const proxy_config& c, runtime::descriptor_budget& budget, size_t shards) {
+servers::media_server_limits players_of(const proxy_config& c, proxy_budgets& shared) {
   servers::media_server_limits l;
-  if (c.max_sessions > 0) l.sessions_max = std::max<size_t>(1, c.max_sessions / shards);
-  l.descriptors = &budget;
+  l.descriptors = &shared.descriptors;
+  l.sessions = &shared.sessions;
+  l.player_stall = c.player_stall;
   l.trusted = c.trusted_networks;
   return l;
 }
 
+runtime::http_introduction introduction_of(const proxy_config& c) {
+  if (!c.proxy_protocol) return {};
+  const auto trusted = [networks = c.trusted_networks](const base::ip_address& peer) {
+    return std::ranges::any_of(networks, [&](const base::network& n) { return n.contains(peer); });
+  };
+  const auto read = [trusted](const base::ip_address& peer,
+                              base::bytes_view bytes) -> base::result<std::optional<runtime::http_introduction::word>> {
+    const auto there = proxy_protocol::has_header(bytes);
+    if (!there) return std::nullopt;
+    if (!*there) return runtime::http_introduction::word{};
+    if (!trusted(peer)) return base::fail("untrusted_proxy_protocol", "the peer is not in the trusted networks");
+    const auto header = proxy_protocol::parse(bytes);
+    if (!header) return tl::unexpected(header.error());
+    if (!*header) return std::nullopt;
+    return runtime::http_introduction::word{(*header)->consumed, (*header)->source};
+  };
+  return {trusted, read};
+}
+
 relay::relay_config relays_of(const proxy_config& c, runtime::descriptor_budget& budget,
-                              relay::retention_budget& retention) {
+                              relay::retention_budget& retention, relay::publication_ends& ends) {
   retention.bytes_max = runtime::usable_memory() / retention_memory_share;
   relay::relay_config r;
   r.retention = &retention;
+  // Where there are several proxies a publisher may have been at another since, and nothing here would tell.
+  if (c.balancer != load_balancer::redis) r.ends = &ends;
   r.mode = mode_of(c.relay);
   r.prefix = prefix_of(c.client_address_prefix);
   r.vhosts = {c.vhosts, c.only_default_vhost};
   r.upstream.session = session_of(c);
   r.upstream.session.handshake_timeout = origin_handshake_timeout;
   r.upstream.descriptors = &budget;
+  r.upstream.silence_max = std::max(c.recover_wait, r.upstream.quiet_max + r.upstream.answer_max);
   r.play_wait = c.play_wait;
   r.hls_segment = c.hls_segment;
   r.recover_wait = c.recover_wait;

@@ -17,11 +17,12 @@ namespace sluice::roles {
 
 /// All that one shard has. Made, used and destroyed on its thread.
 struct proxy_shard {
-  proxy_shard(unsigned index, runtime::loop& l, base::duration merge, const servers::server_limits& limits,
-              const servers::media_server_limits& players_limits, const relay::http_pass_config& passing,
-              const relay::hls_relay_config& hls_config, const relay::relay_config& relays, relay::director& control,
-              base::log_sink& log, base::metrics& cells, const std::vector<relay::feed_set*>& all,
-              const std::vector<relay::hls_relay*>& all_hls, relay::srt_common& srt_callers)
+  proxy_shard(unsigned index, runtime::loop& l, base::duration merge, base::duration srt_interval,
+              const servers::server_limits& limits, const servers::media_server_limits& players_limits,
+              const relay::http_pass_config& passing, const relay::hls_relay_config& hls_config,
+              const relay::relay_config& relays, relay::director& control, base::log_sink& log, base::metrics& cells,
+              const std::vector<relay::feed_set*>& all, const std::vector<relay::hls_relay*>& all_hls,
+              relay::srt_common& srt_callers)
       : server(l, "proxy", limits, merge, log, cells,
                [this](servers::connection& c) { return relay::make_proxy_handler(c, context, feeds); }),
         prompt(l, base::duration::zero()),
@@ -42,7 +43,9 @@ struct proxy_shard {
         access(context, feeds, pass),
         players(l, "proxy", players_limits, access, log, cells),
         hls(context, hls_config, all_hls),
-        srt(context, srt_callers) {}
+        srt(context, srt_callers, srt_interval) {
+    front.serve_media(players, hls);
+  }
 
   size_t sessions() const { return server.sessions() + players.sessions() + pass.sessions() + srt.door.sessions(); }
 

@@ -77,6 +77,11 @@ std::vector<std::pair<cluster::stream_key, cluster::owner_record>> proxy_state::
   return {};
 }
 
+std::vector<std::pair<std::string, std::string>> proxy_state::own_sessions() {
+  if (memory_sessions_) return memory_sessions_->entries();
+  return {};
+}
+
 void proxy_state::attach(relay::director& director, own_report report) {
   director_ = &director;
   own_report_ = std::move(report);
@@ -94,7 +99,7 @@ void proxy_state::attach(relay::director& director, own_report report) {
           [this](cluster::origin_registration r) {
             director_->registration(std::move(r), cluster::registered_by::proxy);
           },
-      .on_stored_origin = [this](cluster::origin_registration r) { on_stored(std::move(r)); },
+      .on_stored_origin = [this](cluster::origin_registration r, base::duration ago) { on_stored(std::move(r), ago); },
       .on_hello = [this] { ++wanted_; },
       .on_drains = [this](const std::set<std::string>& ids) { on_drains(ids); },
       .on_question = [this](const std::string& question,
@@ -126,11 +131,11 @@ base::result<cluster::registration_reply> proxy_state::registration(cluster::ori
 }
 
 /// Of an origin of ours that is known here, heartbeats tell more. Others may have no other way to be heard of.
-void proxy_state::on_stored(cluster::origin_registration stored) {
+void proxy_state::on_stored(cluster::origin_registration stored, base::duration ago) {
   const auto known = director_->snapshot().origins;
   const auto is_it = [id = stored.id()](const auto& o) { return o.id == id; };
   if (stored.sluice && std::any_of(known.begin(), known.end(), is_it)) return;
-  director_->registration(std::move(stored), cluster::registered_by::proxy);
+  director_->registration(std::move(stored), cluster::registered_by::store, ago);
 }
 
 void proxy_state::leave() {
@@ -141,7 +146,9 @@ void proxy_state::leave() {
 
 base::result<size_t> proxy_state::drain(const std::string& server_id, bool on) {
   auto outcome = director_->drain(server_id, on);
-  if (outcome && redis_) redis_->drained(server_id, on);
+  if (!outcome) return outcome;
+  log_.info(on ? "drain_begun" : "drain_undone", {{"server", server_id}, {"by", "operator"}});
+  if (redis_) redis_->drained(server_id, on);
   return outcome;
 }
 
@@ -150,7 +157,7 @@ void proxy_state::on_drains(const std::set<std::string>& server_ids) {
   for (const auto& o : director_->snapshot().origins)
     if (const bool on = server_ids.contains(o.server_id); on != o.draining) changes.emplace(o.server_id, on);
   for (const auto& [server_id, on] : changes) {
-    log_.info(on ? "drain_begun" : "drain_undone", {{"server", server_id}, {"by", "another proxy"}});
+    log_.info(on ? "drain_begun" : "drain_undone", {{"server", server_id}, {"by", "store"}});
     director_->drain(server_id, on);
   }
 }
@@ -160,7 +167,7 @@ void proxy_state::on_drains(const std::set<std::string>& server_ids) {
 admin::cluster_operations proxy_state::operations() {
   return {[this](auto done) { report(std::move(done)); },
           [this](const cluster::stream_key& key, auto done) { explain(key, std::move(done)); },
-          [this](const std::string& server_id, bool on) { return drain(server_id, on); }};
+          [this](const std::string& server_id, bool on) { return drain(server_id, on); }, redis_ != nullptr};
 }
 
 void proxy_state::note_silent(admin::cluster_report& report, const cluster::redis_state::answer& from) const {

@@ -36,14 +36,15 @@ class proxy_state {
   /// A heartbeat of an origin.
   base::result<cluster::registration_reply> registration(cluster::origin_registration registration);
   admin::cluster_operations operations();
-  /// Owners that end with this process: of a store in memory.
+  /// What ends with this process: owners, and clients' sessions, of stores in memory.
   std::vector<std::pair<cluster::stream_key, cluster::owner_record>> own_owners();
+  std::vector<std::pair<std::string, std::string>> own_sessions();
   /// This proxy is about to end.
   void leave();
 
  private:
   void become_known();
-  void on_stored(cluster::origin_registration stored);
+  void on_stored(cluster::origin_registration stored, base::duration ago);
   void on_drains(const std::set<std::string>& server_ids);
   void on_question(const std::string& question, const std::function<void(std::string)>& respond);
   base::result<size_t> drain(const std::string& server_id, bool on);

@@ -283,7 +283,7 @@ class supervisor {
   void advance_stop() {
     if (!origins_asked_ && (!slots_[0].process || now() >= next_stop_step_)) {
       origins_asked_ = true;
-      next_stop_step_ = stop_asked_at_ + std::max(config_.proxy.force_quit, config_.proxy.grace_quit);
+      next_stop_step_ = stop_asked_at_ + config_.proxy.forced_end();
       signal_all(SIGTERM);
     } else if (origins_asked_ && now() >= next_stop_step_) {
       log_.warn("killing", {{"reason", "force_quit_timeout"}});

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "runtime/process.hpp"
@@ -19,16 +18,19 @@ std::array<uint8_t, 16> random_key() {
   return key;
 }
 
-relay::srt_limits limits_of(const proxy_config& c, size_t shards) {
+relay::srt_limits limits_of(const proxy_config& c, runtime::session_budget& sessions) {
   relay::srt_limits l;
-  if (c.max_sessions > 0) l.sessions_max = std::max<size_t>(1, c.max_sessions / shards);
+  l.sessions = &sessions;
+  l.key_bytes = c.srt_pbkeylen;
   return l;
 }
 
 }  // namespace
 
-srt_service::srt_service(const proxy_config& config, size_t shards)
-    : wanted_(config.srt.at), common_(random_key(), limits_of(config, shards), config.srt_sessions_per_address) {}
+srt_service::srt_service(const proxy_config& config, runtime::session_budget& sessions)
+    : wanted_(config.srt.at),
+      at_(wanted_),
+      common_(random_key(), limits_of(config, sessions), config.srt_sessions_per_address) {}
 
 base::result<void> srt_service::reserve() {
   auto port = runtime::reserve_udp_port(wanted_);

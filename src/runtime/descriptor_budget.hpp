@@ -5,7 +5,8 @@
 
 namespace sluice::runtime {
 
-/// How many more sockets the process may open, so that new work is refused before the kernel refuses old work's. Any thread.
+/// How many more sockets the process may open, so that new work is refused before the kernel refuses old work's. Any
+/// thread.
 class descriptor_budget {
  public:
   explicit descriptor_budget(size_t available) : left_(static_cast<long>(available)) {}

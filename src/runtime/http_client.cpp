@@ -29,6 +29,7 @@ namespace http = boost::beast::http;
 using boost::system::error_code;
 
 constexpr uint32_t response_header_bytes_max = 64 * 1024;
+constexpr size_t header_read_bytes = 4096;
 
 struct url_parts {
   std::string host;       // for look-ups: without brackets
@@ -161,6 +162,7 @@ class exchange : public std::enable_shared_from_this<exchange> {
   asio::awaitable<base::result<http_response>> fetch();
   asio::awaitable<base::result<void>> connect(const url_parts& to);
   asio::awaitable<void> read(http::verb method);
+  asio::awaitable<void> read_header(size_t& taken);
   http::request<http::string_body> message(const url_parts& to);
   auto resume() { return asio::redirect_error(asio::use_awaitable, error_); }
 
@@ -190,8 +192,8 @@ class exchange : public std::enable_shared_from_this<exchange> {
   asio::ip::tcp::resolver resolver_;
   beast::tcp_stream stream_;
   timer deadline_;
-  error_code error_;  // of the last operation
-  beast::flat_buffer buffer_;
+  error_code error_;                                          // of the last operation
+  beast::flat_buffer buffer_{2 * response_header_bytes_max};  // also a chunk's first line, and trailers
   std::optional<http::response_parser<http::string_body>> reading_;
   bool counted_ = false;  // the connection holds one of the pool's descriptors
 };
@@ -241,15 +243,34 @@ http::request<http::string_body> exchange::message(const url_parts& to) {
   return m;
 }
 
+/// Beast's own read bounds what lies in its buffer of a header, not how much of it has been taken off that. `taken`: by
+/// the headers before.
+asio::awaitable<void> exchange::read_header(size_t& taken) {
+  for (error_ = {}; !error_;) {
+    if (buffer_.size() > 0) {
+      const size_t used = reading_->put(buffer_.cdata(), error_);
+      buffer_.consume(used);
+      taken += used;
+      if (error_ == http::error::need_more) error_ = {};
+      if (!error_ && taken + (reading_->is_header_done() ? 0 : buffer_.size()) > response_header_bytes_max)
+        error_ = http::error::header_limit;
+      if (error_ || reading_->is_header_done()) co_return;
+    }
+    const size_t got = co_await stream_.async_read_some(buffer_.prepare(header_read_bytes), resume());
+    buffer_.commit(got);
+  }
+}
+
 /// A server may answer and close before it has read all: whatever the write said, look for the answer.
 asio::awaitable<void> exchange::read(http::verb method) {
   buffer_.clear();
+  size_t taken = 0;
   do {  // skips 100 Continue and the like
     reading_.emplace();
     reading_->header_limit(response_header_bytes_max);
     reading_->body_limit(request_.response_bytes_max);
     reading_->skip(method == http::verb::head);
-    co_await http::async_read_header(stream_, buffer_, *reading_, resume());
+    co_await read_header(taken);
   } while (!error_ && reading_->get().result_int() < 200);
   if (!error_ && !reading_->is_done()) co_await http::async_read(stream_, buffer_, *reading_, resume());
 }
@@ -283,7 +304,9 @@ asio::awaitable<base::result<http_response>> exchange::fetch() {
   response.status = static_cast<int>(received.result_int());
   for (const auto& field : received) response.headers.emplace_back(field.name_string(), field.value());
   response.content_type = received[http::field::content_type];
-  if (pool_ && reading_->keep_alive() && buffer_.size() == 0 && done_) {
+  // The body that some servers send to HEAD would be read as the next answer.
+  const bool reusable = sent.method() != http::verb::head && reading_->keep_alive() && buffer_.size() == 0;
+  if (pool_ && reusable && done_) {
     counted_ = false;
     pool_->put(to->authority, std::move(stream_.socket()), loop_.refresh());
   }
@@ -295,6 +318,16 @@ asio::awaitable<base::result<http_response>> exchange::fetch() {
 
 std::function<void()> http_fetch(loop& l, http_client_request request,
                                  std::function<void(base::result<http_response>)> done, http_pool* pool) {
+  try {
+    l.context();
+  } catch (const std::exception& failure) {
+    // Whoever takes the answer may be gone by then: what is returned empties it.
+    auto to = std::make_shared<exchange::on_done>(std::move(done));
+    l.defer([to, text = request.url + ": " + failure.what()] {
+      if (const auto tell = std::exchange(*to, nullptr)) tell(base::fail("no_descriptors", text));
+    });
+    return [to] { *to = nullptr; };
+  }
   auto e = std::make_shared<exchange>(l, std::move(request), std::move(done), pool ? pool->state_ : nullptr);
   e->start();
   return [weak = std::weak_ptr<exchange>(e)] {

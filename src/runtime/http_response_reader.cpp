@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <boost/asio/buffer.hpp>
+#include <boost/beast/core/buffers_range.hpp>
 #include <boost/beast/http.hpp>
 
 #include "runtime/http_text.hpp"
@@ -14,9 +14,34 @@ namespace {
 
 namespace http = boost::beast::http;
 using boost::system::error_code;
-using parser = http::response_parser<http::buffer_body>;
 
-constexpr size_t body_piece_bytes = 64 * 1024;
+using body_sink = std::function<void(base::bytes_view)>;
+
+/// A body whose bytes are told where they lie in what was fed. The value: whom, set while the parser is fed.
+struct passing_body {
+  using value_type = const body_sink*;
+  class reader {
+   public:
+    template <bool isRequest, class Fields>
+    reader(http::header<isRequest, Fields>&, value_type& to) : to_(to) {}
+    void init(const boost::optional<uint64_t>&, error_code& error) { error = {}; }
+    template <class Buffers>
+    size_t put(const Buffers& buffers, error_code& error) {
+      error = {};
+      size_t count = 0;
+      for (const boost::asio::const_buffer part : boost::beast::buffers_range_ref(buffers)) {
+        (*to_)({static_cast<const uint8_t*>(part.data()), part.size()});
+        count += part.size();
+      }
+      return count;
+    }
+    void finish(error_code& error) { error = {}; }
+
+   private:
+    value_type& to_;
+  };
+};
+using parser = http::response_parser<passing_body>;
 
 }  // namespace
 
@@ -44,6 +69,7 @@ struct http_response_reader::impl {
   const bool head_request;
   const size_t header_bytes_max;
   std::optional<parser> p;
+  size_t head_bytes = 0;      // that the parser has of the head, interim ones included
   std::vector<uint8_t> rest;  // bytes of the head or of a chunk's frame that are not whole yet
   std::optional<http_response_head> seen;
 };
@@ -73,27 +99,20 @@ base::result<void> http_response_reader::feed(base::bytes_view bytes,
     joined.insert(joined.end(), bytes.begin(), bytes.end());
     bytes = joined;
   }
-  std::array<char, body_piece_bytes> piece;
   while (!bytes.empty()) {
     if (s.seen && s.p->is_done()) return {};
-    if (s.p->is_header_done()) {
-      auto& body = s.p->get().body();
-      body.data = piece.data();
-      body.size = piece.size();
-    }
+    s.p->get().body() = &on_body;
     error_code error;
     const size_t used = s.p->put(boost::asio::const_buffer(bytes.data(), bytes.size()), error);
     bytes = bytes.subspan(used);
-    if (s.p->is_header_done() && s.seen) {
-      const size_t got = piece.size() - s.p->get().body().size;
-      if (got > 0) on_body({reinterpret_cast<const uint8_t*>(piece.data()), got});
-    }
+    if (!s.seen) s.head_bytes += used;
     if (error == http::error::need_more) {
       if (used == 0) break;
       continue;
     }
-    if (error && error != http::error::need_buffer) return s.fail(error);
+    if (error) return s.fail(error);
     if (s.p->is_header_done() && !s.seen) {
+      if (s.head_bytes > s.header_bytes_max) return s.fail(http::error::header_limit);
       const auto& message = s.p->get();
       if (message.result_int() < 200) {
         s.begin();
@@ -106,7 +125,7 @@ base::result<void> http_response_reader::feed(base::bytes_view bytes,
     }
   }
   s.rest.assign(bytes.begin(), bytes.end());
-  if (s.rest.size() > s.header_bytes_max)
+  if ((s.seen ? 0 : s.head_bytes) + s.rest.size() > s.header_bytes_max)
     return base::fail("bad_response", "the server's answer has no end of its header");
   return {};
 }

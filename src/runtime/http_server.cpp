@@ -1,20 +1,50 @@
 #include "runtime/http_server.hpp"
 
-#include <boost/asio/co_spawn.hpp>
-
 #include "runtime/http_session.hpp"
 
 namespace sluice::runtime {
 
+namespace http_inside {
+
 namespace {
 
-namespace asio = boost::asio;
+/// Whether `s` has sent no whole request for longer than `than`.
+bool is_idler(const session& s, const session* than) {
+  return s.idle_since() && (!than || *s.idle_since() < *than->idle_since());
+}
+
+}  // namespace
+
+bool server_state::make_room() {
+  if (sessions.size() < limits.connections_max) return true;
+  session* out = nullptr;
+  for (const auto& [s, owner] : sessions)
+    if (is_idler(*s, out)) out = s;
+  if (out) out->replace();
+  return out != nullptr;
+}
+
+bool server_state::make_room_of(const base::ip_address& peer) {
+  if (limits.connections_per_peer_max == SIZE_MAX || (limits.unbounded_peer && limits.unbounded_peer(peer)))
+    return true;
+  size_t others = 0;
+  session* out = nullptr;
+  for (const auto& [s, owner] : sessions) {
+    if (s->is_unnamed() || s->peer().address != peer) continue;
+    ++others;
+    if (is_idler(*s, out)) out = s;
+  }
+  if (others < limits.connections_per_peer_max) return true;
+  if (out) out->replace();
+  return out != nullptr;
+}
+
+}  // namespace http_inside
+
+namespace {
+
 using http_inside::server_state;
 using http_inside::session;
-
-/// After stop_listening(), for another request on a connection that has had an answer. A client who sends it in the
-/// very moment of a close is reset; most have long gone by then.
-constexpr auto last_call_time = std::chrono::seconds(1);
 
 class beast_server final : public http_server {
  public:
@@ -24,7 +54,6 @@ class beast_server final : public http_server {
   ~beast_server() override { close(); }
 
   base::result<void> listen(tcp_listeners from) {
-    state_->on.context();  // made now: if that fails, it is at the start
     for (auto& socket : from) {
       auto acceptor = tcp_acceptor::open(
           state_->on, std::move(socket),
@@ -51,66 +80,43 @@ class beast_server final : public http_server {
   void stop_listening() override {
     acceptors_.clear();
     state_->stopping = true;
-    last_call_.arm_after(last_call_time);
+    last_call_.arm_after(http_inside::last_call_time);
   }
 
   void close() override {
     if (std::exchange(state_->closed, true)) return;
     last_call_.cancel();
     acceptors_.clear();
-    for (session* s : state_->sessions) s->abort();
+    for (session* s : all([](const session&) { return true; })) s->end();
   }
 
  private:
   /// Those that have had an answer and wait for another request have waited for the last time.
   void abort_idle() {
-    for (session* s : state_->sessions)
-      if (s->idle_since() && s->was_answered()) s->abort();
+    for (session* s : all([](const session& s) { return s.idle_since() && s.was_answered(); })) s->end();
+  }
+
+  template <typename F>
+  std::vector<session*> all(F wanted) const {
+    std::vector<session*> found;
+    for (const auto& [s, owner] : state_->sessions)
+      if (wanted(*s)) found.push_back(s);
+    return found;
   }
 
   void accept(tcp_stream connection, const base::endpoint& peer) {
-    if (!make_room(peer)) return refuse(std::move(connection), peer, "too_many_connections");
+    const auto& speaks_for_others = state_->limits.introduction.speaks_for_others;
+    const bool unnamed = speaks_for_others && speaks_for_others(peer.address);
+    if ((!unnamed && !state_->make_room_of(peer.address)) || !state_->make_room())
+      return refuse(std::move(connection), peer, "too_many_connections");
     descriptor_budget* descriptors = state_->limits.descriptors;
     if (descriptors && !descriptors->take()) return refuse(std::move(connection), peer, "no_descriptors");
-    const auto s = std::make_shared<session>(state_, peer);
+    auto s = std::make_unique<session>(*state_, peer);
     if (descriptors) s->set_counted();
+    if (unnamed) s->set_unnamed();
     if (!s->open(connection)) return refuse(std::move(connection), peer, "resources");
-    asio::co_spawn(state_->on.context(), s->run(s), [state = state_, peer](std::exception_ptr failure) {
-      if (!failure || state->closed) return;
-      try {
-        std::rethrow_exception(failure);
-      } catch (const std::exception& e) {
-        state->log.log(base::log_level::error, "http_session_failed", {{"peer", peer.to_string()}, {"text", e.what()}});
-      }
-    });
-  }
-
-  bool make_room(const base::endpoint& peer) {
-    const auto& limits = state_->limits;
-    if (limits.connections_per_peer_max == SIZE_MAX && state_->sessions.size() < limits.connections_max) return true;
-    const bool bounded = !limits.unbounded_peer || !limits.unbounded_peer(peer.address);
-    session* idlest = nullptr;
-    session* idlest_of_peer = nullptr;
-    size_t of_peer = 0;
-    const auto is_idler = [](const session& s, const session* than) {
-      return s.idle_since() && (!than || *s.idle_since() < *than->idle_since());
-    };
-    for (session* s : state_->sessions) {
-      if (is_idler(*s, idlest)) idlest = s;
-      if (!bounded || s->peer().address != peer.address) continue;
-      ++of_peer;
-      if (is_idler(*s, idlest_of_peer)) idlest_of_peer = s;
-    }
-    session* out = nullptr;
-    if (of_peer >= limits.connections_per_peer_max) {
-      out = idlest_of_peer;
-    } else if (state_->sessions.size() >= limits.connections_max) {
-      out = idlest;
-    } else {
-      return true;
-    }
-    if (out) out->replace();
-    return out != nullptr;
+    session* const key = s.get();
+    state_->sessions.emplace(key, std::move(s));
   }
 
   void refuse(tcp_stream connection, const base::endpoint& peer, std::string_view reason) {

@@ -54,20 +54,24 @@ std::optional<std::string> percent_decode(std::string_view text) {
 }
 
 std::optional<http_target> parse_http_target(std::string_view target) {
-  if (target == "*") return http_target{"*", ""};
+  if (target == "*") return http_target{"*", "", "*", {}};
   if (std::any_of(target.begin(), target.end(), is_control)) return std::nullopt;
-  if (!target.starts_with('/')) {  // absolute form: the authority is of no interest here
+  std::string_view authority;
+  if (!target.starts_with('/')) {
     const size_t scheme = target.find("://");
     if (scheme == std::string_view::npos || scheme == 0) return std::nullopt;
-    const size_t path = target.find_first_of("/?", scheme + 3);
-    target = path == std::string_view::npos ? "/" : target.substr(path);
+    const size_t path = std::min(target.find_first_of("/?", scheme + 3), target.size());
+    authority = target.substr(scheme + 3, path - scheme - 3);
+    if (authority.empty() || authority.find('@') != std::string_view::npos) return std::nullopt;
+    target = target.substr(path);
   }
   const size_t question = target.find('?');
   auto path = percent_decode(target.substr(0, question));
   if (!path) return std::nullopt;
   if (path->empty()) path = "/";
   return http_target{std::move(*path),
-                     std::string(question == std::string_view::npos ? "" : target.substr(question + 1))};
+                     std::string(question == std::string_view::npos ? "" : target.substr(question + 1)),
+                     (target.starts_with('/') ? "" : "/") + std::string(target), std::string(authority)};
 }
 
 std::string_view http_request::header(std::string_view name) const {

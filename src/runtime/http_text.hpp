@@ -12,9 +12,11 @@ std::optional<std::string> percent_decode(std::string_view text);
 /// A request target taken apart. `path` is percent-decoded and begins with / (or is "*"), `query` is raw, without `?`.
 struct http_target {
   std::string path, query;
+  std::string origin_form;  ///< of the target: path and query as they stand there, or "*"
+  std::string authority;    ///< of an absolute form: takes the place of Host (section 3.2.2); else empty
 };
-/// Origin form, absolute form or `*` (RFC 9112 section 3.2). Nothing for what is none of them, for a bad escape and for
-/// control characters.
+/// Origin form, absolute form or `*` (RFC 9112 section 3.2). Nothing for what is none of them, for a bad escape, for
+/// control characters, and for an authority that is empty or names a user (RFC 9110 sections 4.2.1 and 4.2.4).
 std::optional<http_target> parse_http_target(std::string_view target);
 
 /// Equal but for the case of ASCII letters.

@@ -12,6 +12,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <cerrno>
+#include <csignal>
 #include <mutex>
 #include <optional>
 #include <system_error>
@@ -26,8 +27,8 @@ namespace {
 
 /// Small batches: what they read is sent on while it is in the cache, and few blocks are alive at once.
 constexpr int batch_events_max = 16;
-/// While sockets are busy the loop sleeps in its own epoll set, one system call a wake-up; Asio's handlers (HTTP,
-/// resolver) get their turn this often, or as soon as nothing else happens.
+/// While sockets are busy the loop sleeps in its own epoll set, one system call a wake-up; Asio's handlers (HTTP's
+/// client, resolver) get their turn this often, and after each batch while they have been at work within this time.
 constexpr auto asio_turn_interval = std::chrono::milliseconds(5);
 constexpr base::duration rate_window = std::chrono::milliseconds(10);
 constexpr long busy_events_per_window = 50;  // 5,000 a second
@@ -87,21 +88,30 @@ struct loop::impl {
   /// Asio is only there on loops that use it: a shard that carries media sleeps in its own epoll set alone.
   asio::io_context& use_asio() {
     if (!context) {
-      context.emplace(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO);
-      guard.emplace(context->get_executor());
-      nested.emplace(*context, epoll_fd);
-      arm_nested();
+      try {
+        context.emplace(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO);
+        guard.emplace(context->get_executor());
+        nested.emplace(*context, epoll_fd);
+        arm_nested();
+      } catch (...) {
+        drop_asio();  // a context that does not wait for our own set would make the loop blind
+        throw;
+      }
     }
+    note_asio();
     return *context;
+  }
+  void drop_asio() {
+    if (nested) nested->release();
+    nested.reset();
+    guard.reset();
+    context.reset();
   }
 
   ~impl() {
     // Tasks and handlers may own timers and watched sockets: the heap and the table outlive them.
     destroy_tasks();
-    if (nested) nested->release();
-    nested.reset();
-    guard.reset();
-    context.reset();
+    drop_asio();
     destroy_tasks();
     close(wake_fd);
     close(epoll_fd);
@@ -216,6 +226,7 @@ struct loop::impl {
   }
 
   // ---- readiness
+  void note_asio() { asio_busy_until = owner.now_ + asio_turn_interval; }
   void arm_nested() {
     nested->async_wait(asio::posix::stream_descriptor::wait_read, [this](const boost::system::error_code& error) {
       if (error) return;
@@ -224,9 +235,11 @@ struct loop::impl {
     });
   }
   void take_batches() {
+    nested_ran = true;
     const auto asio_due = owner.refresh() + asio_turn_interval;
     take_batch(owner.now_);
-    while (owner.now_ < asio_due && !stopping.load(std::memory_order_relaxed)) take_batch(asio_due);
+    while (owner.now_ >= asio_busy_until && owner.now_ < asio_due && !stopping.load(std::memory_order_relaxed))
+      take_batch(asio_due);
   }
   /// One batch of events; sleeps for the first of them until `until` or the next timer, at most.
   void take_batch(base::time_point until) {
@@ -239,7 +252,11 @@ struct loop::impl {
     // Without events the loop would spin, deaf also to signals: better an end that says why.
     if (count < 0 && errno != EINTR) fail_errno("epoll_wait");
     woke();
-    for (int i = 0; i < count; ++i) dispatch(events[static_cast<size_t>(i)]);
+    for (int i = 0; i < count; ++i) {
+      batch_cut = false;
+      dispatch(events[static_cast<size_t>(i)]);
+      if (batch_cut) run_deferred();
+    }
     note_rate(count);
     after_batch();
   }
@@ -280,15 +297,18 @@ struct loop::impl {
     owner.refresh();  // what ran since the loop woke up took its time
     // A deadline that is as good as here: run_one_until() would return without a look at the sockets.
     const bool due = !heap.empty() && heap.front().when <= owner.now_ + std::chrono::microseconds(20);
+    nested_ran = false;
+    size_t ran = 0;
     if (due || must_not_sleep()) {
-      context->poll_one();
+      ran = context->poll_one();
     } else if (heap.empty()) {
-      context->run_one();
+      ran = context->run_one();
     } else {
       // The timeout goes into Asio's epoll_wait: timers cost no system call. It is rounded up to milliseconds.
-      context->run_one_until(std::chrono::steady_clock::time_point(heap.front().when.time_since_epoch()));
+      ran = context->run_one_until(std::chrono::steady_clock::time_point(heap.front().when.time_since_epoch()));
     }
     woke();
+    if (ran > 0 && !nested_ran) note_asio();
     after_batch();
   }
   void woke() {
@@ -311,18 +331,23 @@ struct loop::impl {
   timer* firing = nullptr;
   std::function<void()> on_wake;
   tasks deferred;
+  bool batch_cut = false;
   std::mutex post_mutex;
   tasks posted;  // guarded by post_mutex
   std::atomic<bool> has_posted{false};
   std::atomic<bool> stopping{false};
   std::atomic<std::thread::id> thread{};
+  bool nested_ran = false;             // the handler of Asio's that ran last was ours
+  base::time_point asio_busy_until{};  // it has, or is about to have, handlers of others
   std::optional<asio::io_context> context;
   std::optional<asio::executor_work_guard<asio::io_context::executor_type>> guard;
   std::optional<asio::posix::basic_stream_descriptor<asio::io_context::executor_type>> nested;
 };
 
 loop::loop()
-    : impl_(std::make_unique<impl>(*this)), read_buffer_(new uint8_t[read_buffer_size]), now_(monotonic_now()) {}
+    : impl_(std::make_unique<impl>(*this)), read_buffer_(new uint8_t[read_buffer_size]), now_(monotonic_now()) {
+  ::signal(SIGPIPE, SIG_IGN);  // sendfile() has no MSG_NOSIGNAL
+}
 
 loop::~loop() = default;
 
@@ -347,6 +372,8 @@ void loop::post(std::function<void()> task) {
 }
 
 void loop::defer(std::function<void()> task) { impl_->deferred.push_back(std::move(task)); }
+
+void loop::cut_batch() { impl_->batch_cut = true; }
 
 bool loop::watch(int fd, io_handler& handler) {
   const auto index = static_cast<size_t>(fd);

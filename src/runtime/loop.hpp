@@ -56,7 +56,7 @@ class timer {
 /// it for the hot sockets: each is registered once, and a busy loop takes batch after batch with one epoll_wait each
 /// (docs/adr/0002; epoll_pwait2 where the kernel has it, else epoll_wait). Timers are up to 1 ms late, never early. A
 /// handler, task or callback that throws ends the process: that is a bug of ours. All members are for the loop's thread
-/// (before run(): for the one that sets it up), except post() and stop().
+/// (before run(): for the one that sets it up), except post() and stop(). A process with a loop ignores SIGPIPE.
 class loop {
  public:
   loop();
@@ -75,6 +75,9 @@ class loop {
   /// Runs `task` on this thread after the present batch of events, before the loop sleeps; if asked again from within,
   /// in the next batch. Used to write once for many reads.
   void defer(std::function<void()> task);
+  /// By a handler that has taken in so much that the rest of the batch would push it out of the cache: deferred tasks
+  /// run as soon as it has returned. Elsewhere than in on_io() it does nothing.
+  void cut_batch();
 
   /// Hands readiness of `fd` to `handler`, edge-triggered for both directions, until unwatch(); what is ready already
   /// is reported soon. After unwatch() returns the handler is not called again, not even for events already fetched.
@@ -89,7 +92,7 @@ class loop {
 
   void run();   ///< until stop(); also one that came before
   void stop();  ///< any thread
-  /// Asio's context, made by the first call. Loop thread, or before run().
+  /// Asio's context, made by the first call, or an exception (no descriptors). Loop thread, or before run().
   boost::asio::io_context& context();
 
   /// A buffer for one read, shared by all sockets of this loop: its bytes are valid until the handler returns.

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <boost/asio/ip/tcp.hpp>
 
 #include "runtime/tcp.hpp"
@@ -23,18 +25,24 @@ void resolve(loop& l, const std::string& host, uint16_t port, on_resolved done) 
     return;
   }
   // getaddrinfo() on a thread that Asio keeps for this context; the resolver lives in its own handler.
-  auto lookup = std::make_shared<resolver>(l.context().get_executor());
-  lookup->async_resolve(host, std::to_string(port), resolver::numeric_service,
-                        [&l, lookup, host, done = std::move(done)](const boost::system::error_code& error,
-                                                                   const resolver::results_type& found) {
-                          l.refresh();
-                          if (error || found.empty()) {
-                            return done(base::fail("no_such_host", "cannot resolve " + host + ": " + error.message()));
-                          }
-                          std::vector<base::endpoint> endpoints;
-                          for (const auto& entry : found) endpoints.push_back(to_endpoint(entry.endpoint()));
-                          done(std::move(endpoints));
-                        });
+  const auto failed = [host](std::string_view why) {
+    return base::fail("no_such_host", fmt::format("cannot resolve {}: {}", host, why));
+  };
+  const auto to = std::make_shared<on_resolved>(std::move(done));
+  try {
+    auto lookup = std::make_shared<resolver>(l.context().get_executor());
+    lookup->async_resolve(
+        host, std::to_string(port), resolver::numeric_service,
+        [&l, lookup, failed, to](const boost::system::error_code& error, const resolver::results_type& found) {
+          l.refresh();
+          if (error || found.empty()) return (*to)(failed(error.message()));
+          std::vector<base::endpoint> endpoints;
+          for (const auto& entry : found) endpoints.push_back(to_endpoint(entry.endpoint()));
+          (*to)(std::move(endpoints));
+        });
+  } catch (const std::exception& e) {
+    l.post([to, outcome = failed(e.what())] { (*to)(outcome); });  // no descriptors, or no thread
+  }
 }
 
 }  // namespace sluice::runtime

@@ -39,9 +39,13 @@ class tcp_stream {
   bool is_open() const { return fd_ >= 0; }
   int fd() const { return fd_; }
   io_result read(uint8_t* into, size_t size);
-  io_result write(base::bytes_view bytes);
+  /// `more`: the kernel may wait for what is written next, to fill a packet.
+  io_result write(base::bytes_view bytes, bool more = false);
   /// One gathered write; at most IOV_MAX parts are taken.
   io_result write(std::span<const iovec> parts);
+  /// `count` bytes of a file from `offset` on, without a copy through this process. ok with no bytes: the file has none
+  /// there.
+  io_result send_file(int file, size_t offset, size_t count);
 
   void close();  ///< FIN (or RST if unread data waits, as the kernel does)
   void abort();  ///< RST: SO_LINGER 0

@@ -1,4 +1,5 @@
 #include <netinet/tcp.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -53,16 +54,25 @@ io_result tcp_stream::read(uint8_t* into, size_t size) {
   return {io_status::ok, static_cast<size_t>(got), 0};
 }
 
-io_result tcp_stream::write(base::bytes_view bytes) {
+io_result tcp_stream::write(base::bytes_view bytes, bool more) {
   ssize_t sent;
   do {
-    sent = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    sent = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | (more ? MSG_MORE : 0));
   } while (sent < 0 && errno == EINTR);
   return sent < 0 ? failure(errno) : io_result{io_status::ok, static_cast<size_t>(sent), 0};
 }
 
 io_result tcp_stream::write(std::span<const iovec> parts) {
   return send_parts(fd_, parts.data(), std::min<size_t>(parts.size(), IOV_MAX));
+}
+
+io_result tcp_stream::send_file(int file, size_t offset, size_t count) {
+  ssize_t sent;
+  do {
+    auto at = static_cast<off_t>(offset);
+    sent = sendfile(fd_, file, &at, count);
+  } while (sent < 0 && errno == EINTR);
+  return sent < 0 ? failure(errno) : io_result{io_status::ok, static_cast<size_t>(sent), 0};
 }
 
 void tcp_stream::close() {

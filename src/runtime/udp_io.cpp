@@ -1,19 +1,23 @@
 #include "runtime/udp_io.hpp"
 
 #include <netinet/udp.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "runtime/socket_address.hpp"
 
 namespace sluice::runtime {
 namespace {
 
-constexpr int rounds_max = 4;        // then other sockets get their turn
-constexpr size_t segments_max = 64;  // UDP_MAX_SEGMENTS of older kernels
-constexpr size_t joined_bytes_max = 65'000;
+constexpr int rounds_max = 4;  // then other sockets get their turn
+// Of a turn, as the kernel gives them; then the loop's other sockets, timers and tasks get theirs.
+constexpr size_t turn_messages_max = 512;
+constexpr base::duration rate_window = std::chrono::milliseconds(50);
 
 base::metric_cell& datagrams_cell(base::metrics& m, const char* dir) {
   return m.counter("sluice_udp_datagrams_total", "UDP datagrams from and to all peers.", {{"dir", dir}});
@@ -23,23 +27,6 @@ base::metric_cell& calls_cell(base::metrics& m, const char* dir) {
 }
 base::metric_cell& dropped_cell(base::metrics& m, const char* reason) {
   return m.counter("sluice_udp_dropped_total", "UDP datagrams that could not be sent.", {{"reason", reason}});
-}
-
-socklen_t put_address(sockaddr_storage& into, const base::endpoint& e, bool v6) {
-  if (v6) {
-    auto& in = reinterpret_cast<sockaddr_in6&>(into);
-    in.sin6_family = AF_INET6;
-    in.sin6_port = htons(e.port);
-    in.sin6_flowinfo = 0;
-    in.sin6_scope_id = 0;
-    std::memcpy(&in.sin6_addr, e.address.bytes().data(), 16);  // IPv4 is in mapped form there already
-    return sizeof in;
-  }
-  auto& in = reinterpret_cast<sockaddr_in&>(into);
-  in.sin_family = AF_INET;
-  in.sin_port = htons(e.port);
-  std::memcpy(&in.sin_addr, e.address.bytes().data() + 12, 4);
-  return sizeof in;
 }
 
 base::endpoint endpoint_of(const sockaddr_storage& from, bool v6) {
@@ -55,47 +42,16 @@ base::endpoint endpoint_of(const sockaddr_storage& from, bool v6) {
   return {base::ip_address::v4(bytes), ntohs(in.sin_port)};
 }
 
-/// Appends control messages to a buffer that is large enough for all of ours.
-class control_writer {
- public:
-  explicit control_writer(uint8_t* at) : at_(at) {}
-  template <typename T>
-  void add(int level, int type, const T& value) {
-    auto* c = reinterpret_cast<cmsghdr*>(at_ + size_);
-    c->cmsg_level = level;
-    c->cmsg_type = type;
-    c->cmsg_len = CMSG_LEN(sizeof value);
-    std::memcpy(CMSG_DATA(c), &value, sizeof value);
-    size_ += CMSG_SPACE(sizeof value);
-  }
-  size_t size() const { return size_; }
-
- private:
-  uint8_t* at_;
-  size_t size_ = 0;
-};
-
-void put_source(control_writer& control, const base::ip_address& local, bool v6) {
-  if (v6) {
-    in6_pktinfo info{};
-    std::memcpy(&info.ipi6_addr, local.bytes().data(), 16);
-    control.add(IPPROTO_IPV6, IPV6_PKTINFO, info);
-  } else {
-    in_pktinfo info{};
-    std::memcpy(&info.ipi_spec_dst, local.bytes().data() + 12, 4);
-    control.add(IPPROTO_IP, IP_PKTINFO, info);
-  }
-}
-
-bool is_unreachable(int error) {
-  return error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH || error == EHOSTDOWN ||
-         error == ENETDOWN;
-}
+[[noreturn]] void fail(const char* what, int error) { throw std::system_error(error, std::generic_category(), what); }
 
 }  // namespace
 
-udp_io::impl::impl(loop& the_loop, base::metrics& metrics)
+udp_io::impl::impl(loop& the_loop, base::metrics& metrics, base::duration interval)
     : l(the_loop),
+      interval_(interval),
+      gathering_(metrics.gauge(
+          "sluice_udp_gathering",
+          "UDP ports that are looked at at intervals now; each thread has its own of SRT and of WebRTC.")),
       memory_(std::make_unique_for_overwrite<uint8_t[]>(messages_in * buffer_stride)),
       in_cells_{datagrams_cell(metrics, "in"), calls_cell(metrics, "in")},
       out_cells_{datagrams_cell(metrics, "out"), calls_cell(metrics, "out")},
@@ -109,36 +65,142 @@ udp_io::impl::impl(loop& the_loop, base::metrics& metrics)
     header.msg_iovlen = 1;
     header.msg_control = in_parts_[i].control;
   }
+  free_messages();
+  set_.reset(epoll_create1(EPOLL_CLOEXEC));
+  if (!set_.is_open()) fail("epoll_create1", errno);
+  timer_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!timer_.is_open()) fail("timerfd_create", errno);
+  if (!l.watch(timer_.fd(), *this)) fail("epoll_ctl", errno);
+  if (l.watch(set_.fd(), *this)) return;
+  const int error = errno;
+  l.unwatch(timer_.fd(), *this);
+  fail("epoll_ctl", error);
+}
+
+udp_io::impl::~impl() {
+  if (busy_) gathering_.add(-1);
+  l.unwatch(set_.fd(), *this);
+  l.unwatch(timer_.fd(), *this);
+}
+
+// ---- readiness
+
+bool udp_io::impl::watch(udp_socket& s) {
+  epoll_event event{EPOLLIN | EPOLLET, {.ptr = &s}};
+  return epoll_ctl(set_.fd(), EPOLL_CTL_ADD, s.fd_, &event) == 0;
+}
+
+void udp_io::impl::forget(udp_socket& s) {
+  epoll_ctl(set_.fd(), EPOLL_CTL_DEL, s.fd_, nullptr);
+  if (s.flow_round_ == round_) flush();
+  if (reading_ == &s) reading_ = nullptr;
+  for (auto& event : std::span(ready_.data(), ready_n_))
+    if (event.data.ptr == &s) event.data.ptr = nullptr;
+  std::erase(unread_, &s);
+  std::erase_if(failed_, [&](const failure& f) { return f.socket == &s; });
+}
+
+void udp_io::impl::turn() {
+  if (busy_) {
+    uint64_t expirations;  // the kernel starts the next interval when they have been read
+    [[maybe_unused]] const auto n = ::read(timer_.fd(), &expirations, sizeof expirations);
+  }
+  const int count = epoll_wait(set_.fd(), ready_.data(), ready_max, 0);
+  ready_n_ = count < 0 ? 0 : static_cast<size_t>(count);
+  begin_turn();
+  // One may destroy others: see forget().
+  for (size_t i = 0; i < ready_n_; ++i)
+    if (auto* s = static_cast<udp_socket*>(ready_[i].data.ptr))
+      read(*s, (ready_[i].events & (EPOLLERR | EPOLLHUP)) != 0);
+  end_turn();
+  note_rate();
+  if (std::exchange(ready_n_, 0) == ready_max) {
+    more_ = true;  // the loop hears only of what comes anew
+    later();
+  }
+}
+
+void udp_io::impl::begin_turn() {
+  in_turn_ = true;
+  turn_messages_ = 0;
+}
+
+void udp_io::impl::end_turn() {
+  in_turn_ = false;
+  free_messages();
+}
+
+void udp_io::impl::note_rate() {
+  if (interval_ == interval_.zero()) return;
+  ++rate_turns_;
+  rate_messages_ += static_cast<int64_t>(turn_messages_);
+  const auto elapsed = l.now() - rate_since_;
+  if (elapsed < rate_window) return;
+  // It begins when it saves a third of the turns, and ends when what comes in does not fill them.
+  set_busy(busy_ ? rate_messages_ >= rate_turns_ : 2 * rate_turns_ >= 3 * (elapsed / interval_));
+  rate_since_ = l.now();
+  rate_turns_ = rate_messages_ = 0;
+}
+
+void udp_io::impl::set_busy(bool busy) {
+  if (busy == busy_) return;
+  itimerspec time{};  // all zero: off
+  if (busy) {
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(interval_);
+    time.it_interval = {static_cast<time_t>(seconds.count()), static_cast<long>((interval_ - seconds).count())};
+    time.it_value = time.it_interval;
+  }
+  // Without the timer, or without the set in the loop, nothing would be read any more.
+  if (busy && timerfd_settime(timer_.fd(), 0, &time, nullptr) != 0) return;
+  if (busy) {
+    l.unwatch(set_.fd(), *this);
+  } else {
+    if (!l.watch(set_.fd(), *this)) return;
+    timerfd_settime(timer_.fd(), 0, &time, nullptr);
+  }
+  busy_ = busy;
+  gathering_.add(busy ? 1 : -1);
 }
 
 // ---- in
 
-size_t udp_io::impl::receive(udp_socket& s, int& error) {
+/// What was read, and is to be sent on, is sent; then its place is free.
+void udp_io::impl::free_messages() {
+  flush();
   for (size_t i = 0; i < used_; ++i) {
     in_[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage);
     in_[i].msg_hdr.msg_controllen = control_bytes;
   }
+  used_ = 0;
+}
+
+/// Reads up to `count` messages behind those that are in use.
+size_t udp_io::impl::receive(udp_socket& s, size_t count, int& error) {
   int got;
   do {
-    got = recvmmsg(s.fd_, in_.data(), messages_in, 0, nullptr);
+    got = recvmmsg(s.fd_, &in_[used_], static_cast<unsigned>(count), 0, nullptr);
   } while (got < 0 && errno == EINTR);
   error = got < 0 ? errno : 0;
-  used_ = got < 0 ? 1 : std::min<size_t>(static_cast<size_t>(got) + 1, messages_in);  // the one that failed, too
-  return got < 0 ? 0 : static_cast<size_t>(got);
+  const size_t messages = got < 0 ? 0 : static_cast<size_t>(got);
+  used_ += messages;
+  turn_messages_ += messages;
+  return messages;
 }
 
 void udp_io::impl::read(udp_socket& s, bool until_empty) {
-  for (int round = 0; round < rounds_max; ++round) {
+  for (int round = 0; round < rounds_max && turn_messages_ < turn_messages_max; ++round) {
+    if (messages_in - used_ < free_min) free_messages();
+    const size_t first = used_, room = messages_in - used_;
     int error;
-    const size_t got = receive(s, error);
+    const size_t got = receive(s, room, error);
     if (error == EAGAIN || error == EWOULDBLOCK) return;
     if (error != 0) {
       if (!report(s, error)) return;
       continue;
     }
     in_cells_.calls.add();
-    if (!hand_over(s, got)) return;
-    if (got < messages_in && !until_empty) return;
+    if (!hand_over(s, first, got)) return;
+    if (got < room && !until_empty) return;
   }
   unread_.push_back(&s);
   later();
@@ -170,9 +232,9 @@ datagram udp_io::impl::describe(const udp_socket& s, size_t message, size_t& seg
 }
 
 /// False if the socket is gone.
-bool udp_io::impl::hand_over(udp_socket& s, size_t messages) {
+bool udp_io::impl::hand_over(udp_socket& s, size_t first, size_t count) {
   size_t n = 0;
-  for (size_t i = 0; i < messages; ++i) {
+  for (size_t i = first; i < first + count; ++i) {
     size_t segment;
     const datagram all = describe(s, i, segment);
     if ((in_[i].msg_hdr.msg_flags & MSG_TRUNC) != 0) continue;
@@ -187,17 +249,16 @@ bool udp_io::impl::hand_over(udp_socket& s, size_t messages) {
 bool udp_io::impl::deliver(udp_socket& s, size_t datagrams) {
   in_cells_.datagrams.add(static_cast<int64_t>(datagrams));
   reading_ = &s;
-  handling_ = true;
   s.handler_.on_datagrams(s, std::span(batch_.data(), datagrams));
-  handling_ = false;
-  flush();
   return std::exchange(reading_, nullptr) == &s;
 }
 
 bool udp_io::impl::report(udp_socket& s, int error) {
   if (!s.connected_) return true;
   reading_ = &s;
+  const bool in_turn = std::exchange(in_turn_, false);
   s.handler_.on_unreachable(s, error);
+  in_turn_ = in_turn;
   return std::exchange(reading_, nullptr) == &s;
 }
 
@@ -212,153 +273,15 @@ void udp_io::impl::later() {
       failed_.erase(failed_.begin());
       report(*f.socket, f.error);
     }
+    begin_turn();
     for (size_t left = unread_.size(); left > 0 && !unread_.empty(); --left) {
       udp_socket& s = *unread_.front();
       unread_.erase(unread_.begin());
       read(s, true);
     }
+    end_turn();
+    if (std::exchange(more_, false)) turn();
   });
-}
-
-void udp_io::impl::forget(udp_socket& s) {
-  if (s.flow_round_ == round_) flush();
-  if (reading_ == &s) reading_ = nullptr;
-  std::erase(unread_, &s);
-  std::erase_if(failed_, [&](const failure& f) { return f.socket == &s; });
-}
-
-// ---- out
-
-void udp_io::impl::send(udp_socket& s, const udp_path& to, base::bytes_view bytes) {
-  if (parts_n_ == parts_max) flush();
-  const auto index = static_cast<uint32_t>(parts_n_++);
-  parts_[index] = {bytes, none};
-  if (s.flow_round_ == round_ && (s.connected_ || flows_[s.flow_].to == to)) {
-    flow& f = flows_[s.flow_];
-    parts_[f.last].next = index;
-    f.last = index;
-  } else {
-    s.flow_round_ = round_;
-    s.flow_ = flows_n_;
-    flows_[flows_n_++] = {&s, to, index, index};
-  }
-  if (!handling_) flush();
-}
-
-void udp_io::impl::flush() {
-  for (size_t i = 0; i < flows_n_; ++i) {
-    const flow& f = flows_[i];
-    for (uint32_t next = f.first; next != none;) {
-      next = add_message(f, next);
-      if (out_n_ == messages_out) submit(*f.socket);
-    }
-    if (out_n_ > 0 && (i + 1 == flows_n_ || flows_[i + 1].socket != f.socket)) submit(*f.socket);
-  }
-  flows_n_ = parts_n_ = vectors_n_ = 0;
-  ++round_;
-}
-
-/// Makes a message of the longest run of datagrams, from `index` on, that can leave as one: all of one length, but for
-/// the last, which may be shorter. Returns what comes after it.
-uint32_t udp_io::impl::add_message(const flow& f, uint32_t index) {
-  const size_t first_vector = vectors_n_;
-  const size_t segment = parts_[index].bytes.size();
-  const size_t run_max = segment == 0 || segment > f.socket->segment_max_ ? 1 : segments_max;
-  size_t datagrams = 0, bytes = 0;
-  bool full = false;
-  for (; index != none && !full; index = parts_[index].next) {
-    const base::bytes_view p = parts_[index].bytes;
-    if (datagrams > 0 && (p.size() > segment || p.empty() || bytes + p.size() > joined_bytes_max)) break;
-    bytes += p.size();
-    full = ++datagrams == run_max || p.size() < segment;
-    if (datagrams > 1) {
-      // What came as one in one buffer goes as one.
-      iovec& last = vectors_[vectors_n_ - 1];
-      if (static_cast<uint8_t*>(last.iov_base) + last.iov_len == p.data()) {
-        last.iov_len += p.size();
-        continue;
-      }
-    }
-    vectors_[vectors_n_++] = {const_cast<uint8_t*>(p.data()), p.size()};
-  }
-
-  message_out& m = out_parts_[out_n_];
-  msghdr& header = out_[out_n_++].msg_hdr;
-  control_writer control(m.control);
-  header = {};
-  header.msg_iov = &vectors_[first_vector];
-  header.msg_iovlen = vectors_n_ - first_vector;
-  if (!f.socket->connected_) {
-    header.msg_name = &m.to;
-    header.msg_namelen = put_address(m.to, f.to.peer, f.socket->v6_);
-    if (f.socket->wants_local_ && !f.to.local.is_unspecified()) put_source(control, f.to.local, f.socket->v6_);
-  }
-  m.datagrams = datagrams;
-  m.segment = datagrams > 1 ? segment : 0;
-  if (m.segment > 0) control.add(IPPROTO_UDP, UDP_SEGMENT, static_cast<uint16_t>(segment));
-  if (control.size() > 0) header.msg_control = m.control;
-  header.msg_controllen = control.size();
-  return index;
-}
-
-void udp_io::impl::submit(udp_socket& s) {
-  for (size_t done = 0; done < out_n_;) {
-    const int sent = sendmmsg(s.fd_, &out_[done], static_cast<unsigned>(out_n_ - done), MSG_NOSIGNAL);
-    if (sent > 0) {
-      out_cells_.calls.add();
-      for (int i = 0; i < sent; ++i) out_cells_.datagrams.add(static_cast<int64_t>(out_parts_[done++].datagrams));
-      continue;
-    }
-    const int error = errno;
-    if (error == EINTR) continue;
-    message_out& m = out_parts_[done];
-    if (m.segment > 0 && (error == EINVAL || error == EMSGSIZE)) {
-      s.segment_max_ = m.segment - 1;  // longer than the way's MTU
-      submit_apart(s, done);
-    } else if (m.segment > 0 && (error == EIO || error == EOPNOTSUPP)) {
-      s.segment_max_ = 0;  // the network card leaves no sums to be made
-      submit_apart(s, done);
-    } else {
-      note_failure(s, error, m.datagrams);
-    }
-    ++done;
-  }
-  out_n_ = 0;
-}
-
-void udp_io::impl::submit_apart(udp_socket& s, size_t message) {
-  const message_out& m = out_parts_[message];
-  msghdr header = out_[message].msg_hdr;
-  for (const iovec& v : std::span(header.msg_iov, header.msg_iovlen)) {
-    for (size_t at = 0; at < v.iov_len; at += m.segment) {
-      iovec one{static_cast<uint8_t*>(v.iov_base) + at, std::min(m.segment, v.iov_len - at)};
-      msghdr single = header;
-      single.msg_iov = &one;
-      single.msg_iovlen = 1;
-      // UDP_SEGMENT is the last control message.
-      single.msg_controllen -= CMSG_SPACE(sizeof(uint16_t));
-      if (single.msg_controllen == 0) single.msg_control = nullptr;
-      ssize_t sent;
-      do {
-        sent = sendmsg(s.fd_, &single, MSG_NOSIGNAL);
-      } while (sent < 0 && errno == EINTR);
-      if (sent < 0) {
-        note_failure(s, errno, 1);
-      } else {
-        out_cells_.calls.add();
-        out_cells_.datagrams.add();
-      }
-    }
-  }
-}
-
-void udp_io::impl::note_failure(udp_socket& s, int error, size_t datagrams) {
-  const bool no_room = error == EAGAIN || error == EWOULDBLOCK || error == ENOBUFS || error == ENOMEM;
-  (no_room ? no_room_ : undelivered_).add(static_cast<int64_t>(datagrams));
-  if (!s.connected_ || !is_unreachable(error)) return;
-  // Not from within: whoever sends does not expect to be destroyed by it.
-  failed_.push_back({&s, error});
-  later();
 }
 
 }  // namespace sluice::runtime

@@ -49,7 +49,8 @@ int new_descriptor(const base::endpoint& for_address) {
 
 }  // namespace
 
-udp_io::udp_io(loop& l, base::metrics& metrics) : impl_(std::make_unique<impl>(l, metrics)) {}
+udp_io::udp_io(loop& l, base::metrics& metrics, base::duration interval)
+    : impl_(std::make_unique<impl>(l, metrics, interval)) {}
 udp_io::~udp_io() = default;
 
 udp_socket::udp_socket(udp_io& io, int fd, udp_handler& handler)
@@ -62,7 +63,6 @@ udp_socket::~udp_socket() {
 int udp_socket::release() {
   if (fd_ < 0) return fd_;
   io_.forget(*this);
-  io_.l.unwatch(fd_, *this);
   return std::exchange(fd_, -1);
 }
 
@@ -70,7 +70,7 @@ base::result<std::unique_ptr<udp_socket>> udp_socket::adopt(udp_io& io, int fd, 
   std::unique_ptr<udp_socket> s(new udp_socket(io, fd, handler));
   s->connected_ = true;
   s->peer_ = remote_endpoint(fd);
-  if (!s->io_.l.watch(fd, *s)) return no_descriptor(errno);
+  if (!s->io_.watch(*s)) return no_descriptor(errno);
   return s;
 }
 
@@ -93,7 +93,7 @@ base::result<std::unique_ptr<udp_socket>> udp_socket::bind(udp_io& io, const bas
     if (s->v6_) set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
     if (!s->v6_) set_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
   }
-  if (!s->io_.l.watch(fd, *s)) return no_descriptor(errno);
+  if (!s->io_.watch(*s)) return no_descriptor(errno);
   return s;
 }
 
@@ -112,7 +112,7 @@ base::result<std::unique_ptr<udp_socket>> udp_socket::connect(udp_io& io, const 
   s->connected_ = true;
   s->peer_ = to;
   configure(fd, s->v6_, options);
-  if (!s->io_.l.watch(fd, *s)) return no_descriptor(errno);
+  if (!s->io_.watch(*s)) return no_descriptor(errno);
   return s;
 }
 
@@ -123,10 +123,6 @@ void udp_socket::send_now(base::bytes_view bytes) { send_now({peer_, {}}, bytes)
 void udp_socket::send_now(const udp_path& to, base::bytes_view bytes) {
   io_.send(*this, to, bytes);
   io_.flush();
-}
-
-void udp_socket::on_io(io_ready ready) {
-  if (ready.readable || ready.hangup) io_.read(*this, ready.hangup);
 }
 
 }  // namespace sluice::runtime

@@ -25,15 +25,17 @@ struct udp_path {
 
 struct datagram {
   udp_path path;
-  std::span<uint8_t> bytes;  ///< may be changed; gone when the handler returns
+  /// May be changed. Gone when the handler returns, but for what it has given to udp_socket::send().
+  std::span<uint8_t> bytes;
 };
 
 class udp_socket;
 
 class udp_handler {
  public:
-  /// What has come, in its order; at least one. What the handler gives to udp_socket::send() meanwhile leaves when it
-  /// returns, together. It may destroy any socket, this one too (what is left of the batch is then dropped).
+  /// What has come, in its order; at least one. What the handler gives to udp_socket::send() meanwhile leaves together
+  /// with what others do about datagrams that came at the same time. It may destroy any socket, this one too (what is
+  /// left of the batch is then dropped).
   virtual void on_datagrams(udp_socket& socket, std::span<const datagram> batch) = 0;
   /// The kernel says that nothing gets there: ECONNREFUSED if nobody listens at the peer's port. Only connected sockets
   /// hear of it. It may destroy the socket.
@@ -47,9 +49,14 @@ class udp_handler {
 /// socket costs no memory of its own and a datagram no allocation. Datagrams come in batches (recvmmsg), several of one
 /// flow as one where the network card or a local sender joined them (UDP_GRO); equally long ones to one peer leave as
 /// one (UDP_SEGMENT). What the kernel does not take at once is dropped and counted: that is the bound of the backlog.
+///
+/// While datagrams wake the loop much more often than once an `interval`, most of the CPU would go into waking up: then
+/// the sockets are looked at once an interval instead, as network cards moderate their interrupts (docs/adr/0011). A
+/// datagram waits for half of it on average. Other sockets and timers of the loop are served as ever.
 class udp_io {
  public:
-  udp_io(loop& l, base::metrics& metrics);
+  /// `interval` zero: never. Throws std::system_error if the kernel has no descriptor for it.
+  udp_io(loop& l, base::metrics& metrics, base::duration interval = base::duration::zero());
   ~udp_io();
   udp_io(const udp_io&) = delete;
   udp_io& operator=(const udp_io&) = delete;
@@ -69,7 +76,7 @@ struct udp_options {
 };
 
 /// A non-blocking datagram socket on a loop. Everything on the loop's thread; the udp_io and the handler outlive it.
-class udp_socket final : io_handler {
+class udp_socket final {
  public:
   /// A listening socket. [::] takes IPv4 too, any other IPv6 address only itself. Port 0: the kernel's choice. Error
   /// reasons: address_in_use, cannot_bind, no_descriptors.
@@ -87,8 +94,8 @@ class udp_socket final : io_handler {
   int release();
 
   /// Sends one datagram; `bytes` up to 65,507. Within a handler's on_datagrams() (of any socket of the udp_io) it is
-  /// only noted, and leaves with the others when that returns: until then `bytes` must stay as they are. Else it leaves
-  /// at once. For connected sockets `to` is left out.
+  /// only noted, and leaves soon after that has returned: until then `bytes` must stay as they are, which those of the
+  /// batch do (others: send_now()). Else it leaves at once. For connected sockets `to` is left out.
   void send(base::bytes_view bytes);
   void send(const udp_path& to, base::bytes_view bytes);
   /// At once, behind what is noted already: for bytes that do not outlive the call.
@@ -101,7 +108,6 @@ class udp_socket final : io_handler {
  private:
   friend struct udp_io::impl;
   udp_socket(udp_io& io, int fd, udp_handler& handler);
-  void on_io(io_ready ready) override;
 
   udp_io::impl& io_;
   udp_handler& handler_;

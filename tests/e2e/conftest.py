@@ -66,9 +66,9 @@ class World:
     def nginx(self, hook=None, port=None):
         return self.own(Nginx(os.path.join(self.folder, f"nginx{len(self.processes)}"), hook, port))
 
-    def redis(self, port=None, password=None, options=(), name="redis"):
+    def redis(self, port=None, password=None, options=(), name="redis", **more):
         folder = os.path.join(self.folder, f"{name}{len(self.processes)}")
-        return self.own(Redis(folder, port, password, options, name))
+        return self.own(Redis(folder, port, password, options, name, **more))
 
     def ffmpeg(self, *arguments):
         return self.start(["ffmpeg", "-hide_banner", "-loglevel", "warning", "-nostdin", *arguments], "ffmpeg")
@@ -138,6 +138,12 @@ def shared_world(tmp_path_factory):
 def cluster(shared_world):
     """`sluice run --origins 2`, shared by the tests of a file. Each of them uses stream names of its own."""
     return shared_world.run(origins=2, play_wait="1s")
+
+
+@pytest.fixture(params=["origin", "proxy"])
+def server(request, pair):
+    """Where viewers go, of the `pair` (proxy, origin) that the file has; publishers go to the proxy."""
+    return pair[request.param == "origin"]
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import struct
 import pytest
 
 from lib import compare
+from lib.http_live import FlvViewer, HttpOrigin, HttpViewer
 from lib.rtmp import Closed, Refused
-from lib.sluice import register, registration
+from lib.sluice import get, register, registration
 
 
 def prefix(address):
@@ -106,6 +107,68 @@ def test_proxy_protocol_from_others(world, options, header):
     with pytest.raises((Closed, Refused, OSError)):
         world.publisher(proxy.rtmp, name="s", prefix=header("198.51.100.9", 4711), timeout=8)
     assert "198.51.100.9" not in proxy.output
+
+
+@pytest.mark.parametrize("header", [proxy_v1, proxy_v2], ids=["v1", "v2"])
+@pytest.mark.parametrize("source", ["198.51.100.9", "2001:db8::9"], ids=["ipv4", "ipv6"])
+def test_proxy_protocol_of_http_players(world, tags, header, source):
+    """The HTTP port, too: the client's address is in the log; who comes without a header is served as well."""
+    proxy = world.proxy(proxy_protocol="on")
+    world.origin([proxy])
+    publisher = world.publisher(proxy.rtmp, name="s")
+    publisher.put_all(tags)
+    for prefix, named in ((header(source, 4711), lambda peer: source in peer and peer.endswith(":4711")),
+                          (b"", lambda peer: peer.startswith("127.0.0.1:"))):
+        viewer = world.hold(FlvViewer(proxy.http, "/live/s.flv", prefix=prefix))
+        assert viewer.status == 200
+        viewer.await_count(5)
+        proxy.await_event("session_start", proto="http-flv", peer=named)
+
+
+@pytest.mark.parametrize("header, told", [(proxy_v1("198.51.100.9", 4711), "198.51.100.9"), (proxy_v2("198.51.100.9", 1, command=0), "127.0.0.1")],
+                         ids=["proxy", "local"])
+def test_proxy_protocol_reaches_the_origins_of_http(world, stream, header, told):
+    """What the balancer says counts for X-Forwarded-For and X-Real-IP; what its client says of himself does not."""
+    proxy, origin = world.proxy(proxy_protocol="on"), HttpOrigin()
+    origin.answer = lambda handler: handler.reply(200, b"#EXTM3U\n", [("Content-Type", "application/vnd.apple.mpegurl")])
+    nginx = world.nginx()
+    register(proxy.api, registration(nginx.port, server="nginx", http=[str(origin.port)])).raise_for_status()
+    world.publisher(proxy.rtmp, "live", stream)
+    said = [("X-Forwarded-For", "203.0.113.7"), ("X-Real-IP", "203.0.113.7")]
+    viewer = world.hold(HttpViewer(proxy.http, f"/live/{stream}.m3u8", headers=said, prefix=header))
+    assert viewer.status == 200
+    _, _, headers = origin.await_requests(1)
+    if told == "127.0.0.1":  # trusted: what it says goes on
+        assert headers["x-forwarded-for"] == "203.0.113.7, 127.0.0.1" and headers["x-real-ip"] == "203.0.113.7"
+    else:
+        assert headers["x-forwarded-for"] == headers["x-real-ip"] == told
+    origin.close()
+
+
+@pytest.mark.parametrize("options, reason", [({"proxy_protocol": "off"}, "bad_request"),
+                                             ({"proxy_protocol": "on", "trusted_networks": "10.0.0.0/8"}, "untrusted_proxy_protocol")],
+                         ids=["off", "not trusted"])
+@pytest.mark.parametrize("header", [proxy_v1, proxy_v2], ids=["v1", "v2"])
+def test_proxy_protocol_on_http_from_others(world, options, reason, header):
+    """Switched off, or from anybody: 400 and a close, on every port; the address in it never counts."""
+    proxy = world.proxy(**options)
+    for number, at in enumerate([proxy.http, proxy.http_api], 1):
+        viewer = world.hold(HttpViewer(at, "/live/s.flv", prefix=header("198.51.100.9", 4711)))
+        assert viewer.status == 400
+        viewer.await_close()
+        assert proxy.metrics().total("sluice_refused_total", proto="http", reason=reason) == number
+    assert "198.51.100.9" not in proxy.output
+
+
+def test_proxy_protocol_of_the_apis(world):
+    """The HTTP API takes the header, and needs none; the system API takes none."""
+    proxy = world.proxy(proxy_protocol="on")
+    header = proxy_v1("198.51.100.9", 4711)
+    assert world.hold(HttpViewer(proxy.http_api, "/nowhere", prefix=header)).status == 404
+    proxy.await_event("request_refused", peer="198.51.100.9:4711")
+    for at in (proxy.http_api, proxy.api):
+        assert get(at, "/api/v1/versions").status_code == 200
+    assert world.hold(HttpViewer(proxy.api, "/api/v1/versions", prefix=header)).status == 400
 
 
 def test_prefix_to_foreign_origins_is_configurable(world, tags):

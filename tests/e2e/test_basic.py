@@ -100,8 +100,9 @@ def test_ffprobe(cluster, world, stream, clip):
     assert (streams["audio"]["codec_name"], streams["audio"]["sample_rate"]) == ("aac", "44100")
 
 
-def test_gstreamer_rtmp2(cluster, world, stream, clip, tmp_path):
+def test_gstreamer_rtmp2(world, stream, clip, tmp_path):
     """GStreamer's rtmp2sink publishes and rtmp2src plays: the player's file holds what an auditing player got too."""
+    cluster = world.run()  # whose players wait for longer than GStreamer's first start takes
     out = str(tmp_path / "dump.flv")
     auditor = world.player(cluster.rtmp, name=stream, wait=False)
     player = world.start(["gst-launch-1.0", "-q", "rtmp2src", f"location={url(cluster, stream)}", "!", "filesink",
@@ -122,8 +123,9 @@ def test_gstreamer_rtmp2(cluster, world, stream, clip, tmp_path):
     compare.assert_delivered(tags, got, until_end=False, who="rtmp2src")
 
 
-def test_librtmp_publishes_and_plays(cluster, world, stream, clip, tmp_path):
+def test_librtmp_publishes_and_plays(world, stream, clip, tmp_path):
     """librtmp (digest handshake, its own command order) publishes by rtmpsink and plays by rtmpdump."""
+    cluster = world.run()  # as above
     out = str(tmp_path / "dump.flv")
     auditor = world.player(cluster.rtmp, name=stream, wait=False)
     player = world.start(["rtmpdump", "--live", "-r", url(cluster, stream), "-o", out], "rtmpdump")

@@ -14,8 +14,9 @@ from lib.stage import LOST, Stage, resume
 from lib.waiting import poll
 
 
+@pytest.mark.parametrize("silence", [8, pytest.param(14, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("relay", ["auto", "per-viewer"])
-def test_half_of_the_origins_fall_silent(world, relay):
+def test_half_of_the_origins_fall_silent(world, relay, silence):
     """Row 41: two of four are stopped in the same moment: the fault is ours. Nothing moves; the streams of the others have no gap; on
     SIGCONT all goes on, every packet once."""
     stage = Stage(world, relay, streams=16, viewers=2)
@@ -26,7 +27,7 @@ def test_half_of_the_origins_fall_silent(world, relay):
     try:
         blow = stage.strike(*victims, number=signal.SIGSTOP)
         stage.proxy.await_event("mass_silence", since=mark)
-        stage.play_on(max(0.5, 5 - (stage.now() - blow.at)))  # well beyond the time after which one alone is dead
+        stage.play_on(max(0.5, silence - (stage.now() - blow.at)))  # well beyond the time after which one alone is dead
         stage.await_flowing(streams=blow.others)
         stage.check(streams=blow.others)
     finally:

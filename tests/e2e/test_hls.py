@@ -15,7 +15,7 @@ from lib.fake_origin import FakeOrigin
 from lib.http_origin import HttpOrigin
 from lib.live import LivePublisher
 from lib.process import Process
-from lib.sluice import metrics, register, registration
+from lib.sluice import cluster_state, metrics, register, registration
 from lib.waiting import poll
 
 
@@ -98,7 +98,7 @@ def test_a_stream_that_is_not_there(ground, stream):
     assert g.get(f"/live/{stream}-3.ts?spbhid=no_such_id").status_code == 404
     assert g.get("/.m3u8").status_code == 400
     assert not g.asked()
-    assert len([e for e in g.proxy.events if e["event"] == "session_refused" and e["proto"] == "hls"]) == 3
+    poll(lambda: len([e for e in g.proxy.events if e["event"] == "session_refused" and e["proto"] == "hls"]) == 3, what="three log lines")
 
 
 def test_connections_to_an_origin_are_kept(ground, stream):
@@ -125,6 +125,23 @@ def test_a_viewer_that_leaves_ends_the_request(ground, stream):
     assert begun.wait(20)
     viewer.close()
     assert gone.wait(20), "the origin is told"
+
+
+def viewers_of(api, stream):
+    return cluster_state(api)["streams"][f"__defaultVhost__/live/{stream}"]["viewers"]
+
+
+def test_viewers_with_sessions_are_counted(ground, stream):
+    """However many are behind one address: by the hls_ctx that SRS gives them."""
+    g = ground()
+    g.publish(stream)
+    for _ in range(3):
+        master = uris(g.get(f"/live/{stream}.m3u8").text)[0]
+        for _ in range(2):
+            media = uris(g.get(master).text)
+        g.get(f"/live/{media[0]}", headers={"User-Agent": "other"})
+    assert viewers_of(g.proxy.api, stream) == 3
+    assert g.proxy.metrics().total("sluice_hls_viewers") == 3
 
 
 def test_public_segments_are_shared_and_outlive_their_origin(ground, stream):
@@ -195,6 +212,23 @@ def test_nginx_answers_pass_through(nginx, stream):
     assert nginx.get(f"/live/..%2f..%2fetc.ts{id_}").status_code in (400, 404)
 
 
+def test_nginx_is_asked_head_by_who_asks_head(nginx, stream):
+    """What nginx says to HEAD comes back, the length, too; but of playlists, which are longer here by our ids."""
+    target, id_ = f"/live/{stream}-1.ts", f"?spbhid={spbhid(stream)}"
+    tag = requests.get(nginx.direct + target).headers["ETag"]
+    with requests.Session() as viewer:  # whose connection goes on
+        for path, headers in ((target, {}), (target, {"Range": "bytes=10-19"}), (target, {"If-None-Match": tag}), ("/live/nothing.ts", {}),
+                              ("/live/broken.ts", {}), ("/live/empty.ts", {}), ("/live/moved.ts", {}), (f"/live/{stream}.m3u8", {})):
+            expected = requests.head(nginx.direct + path, headers=headers)
+            got = viewer.head(f"http://{nginx.http}{path}{id_}", headers=headers, timeout=20)
+            assert (got.status_code, got.content) == (expected.status_code, b""), (path, headers)
+            for name in ("Content-Type", "Content-Range", "ETag", "Last-Modified", "X-Origin"):
+                assert got.headers.get(name) == expected.headers.get(name), (path, headers, name)
+            length = None if path.endswith(".m3u8") else expected.headers.get("Content-Length")
+            assert got.headers.get("Content-Length") == length, (path, headers)
+            assert viewer.get(f"http://{nginx.http}{target}{id_}", timeout=20).content == bytes(range(256)) * 4000
+
+
 def test_nginx_playlist_leads_back_whole_and_plain(nginx, stream):
     got = nginx.get(f"/live/{stream}.m3u8", headers={"Range": "bytes=0-5", "Accept-Encoding": "gzip"})
     assert got.status_code == 200
@@ -229,6 +263,21 @@ def test_ours_are_asked_once_for_all(world, stream):
     assert cluster.metrics().total("sluice_hls_cached_bytes") >= len(first.content)
 
 
+def test_ours_count_their_viewers(world, stream):
+    """Who gets playlists is a viewer, also of a stream's shard that is not the one of his connection; segments count nobody."""
+    proxy = world.proxy(shards=2)
+    world.origin([proxy])
+    world.hold(LivePublisher(proxy.rtmp, "live", stream)).go()
+    url = media_playlist(proxy.http, stream)  # one viewer
+    for number in range(6):
+        assert requests.get(url, headers={"User-Agent": f"viewer {number % 3}"}, timeout=30).status_code == 200
+    segment = urllib.parse.urljoin(url, uris(requests.get(url, headers={"User-Agent": "viewer 0"}, timeout=30).text)[-1])
+    assert requests.get(segment, headers={"User-Agent": "segments only"}, timeout=30).status_code == 200
+    assert viewers_of(proxy.api, stream) == 4
+    assert proxy.metrics().total("sluice_hls_viewers") == 4
+    assert proxy.metrics().total("sluice_hls_viewers_uncounted_total") == 0
+
+
 def test_ours_go_on_after_a_kill(world, stream):
     """faults.md, HLS: 200 for every request; numbers never step back; a gap of one target duration at most."""
     proxy = world.proxy()
@@ -254,6 +303,50 @@ def test_ours_go_on_after_a_kill(world, stream):
     for s in after.segments:
         if not s.gap:
             assert requests.get(urllib.parse.urljoin(url, s.uri), timeout=30).status_code == 200, s
+
+
+def test_ours_go_on_when_the_publisher_returns(world, stream):
+    """RFC 8216 §6.2.2: what players have not had yet stays listed, and the next publication's segments follow it, behind a discontinuity."""
+    cluster = world.run(origins=2)
+    first = world.hold(LivePublisher(cluster.rtmp, "live", stream)).go()
+    url, checker = media_playlist(cluster.http, stream), m3u8check.Checker()
+
+    def look():
+        answer = requests.get(url, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return checker.check(answer.text)
+
+    for publisher in (first, None):
+        before = poll(lambda: (p := look()) and p.duration >= 3 * p.target and p, timeout=60, what="window", every=0.2)
+        mark = len(cluster.events)
+        (publisher or second).freeze().close()
+        cluster.await_event("session_end", since=mark, role="proxy", kind="publish")
+        newest = before.segments[-1].number
+        second = world.hold(LivePublisher(cluster.rtmp, "live", stream)).go()
+        after = poll(lambda: (p := look()) and any(s.number > newest and s.discontinuity for s in p.segments) and p, timeout=60,
+                     what="segments of the next publication", every=0.2)
+        assert after.target == before.target
+        for s in after.segments:
+            assert requests.get(urllib.parse.urljoin(url, s.uri), timeout=30).status_code == 200, s
+
+
+def test_ours_answer_head_and_ranges(world, stream):
+    """Of what the proxy has kept (RFC 9110): 206, 416, and HEAD, which knows no ranges."""
+    cluster = world.run(origins=1)
+    world.hold(LivePublisher(cluster.rtmp, "live", stream)).go()
+    url = media_playlist(cluster.http, stream)
+    segment = urllib.parse.urljoin(url, uris(requests.get(url, timeout=30).text)[-1])
+    whole = requests.get(segment, timeout=30)
+    size = len(whole.content)
+    asked = cluster.metrics().total("sluice_hls_requests_total", **{"from": "cache"})
+    head = requests.head(segment, headers={"Range": "bytes=0-9"}, timeout=30)
+    assert head.status_code == 200 and head.headers["Content-Length"] == str(size) and head.content == b""
+    part = requests.get(segment, headers={"Range": "bytes=188-375"}, timeout=30)
+    assert (part.status_code, part.content) == (206, whole.content[188:376])
+    assert part.headers["Content-Range"] == f"bytes 188-375/{size}" and part.headers["ETag"] == whole.headers["ETag"]
+    beyond = requests.get(segment, headers={"Range": f"bytes={size}-"}, timeout=30)
+    assert beyond.status_code == 416 and beyond.headers["Content-Range"] == f"bytes */{size}"
+    assert cluster.metrics().total("sluice_hls_requests_total", **{"from": "cache"}) >= asked + 3
 
 
 @pytest.mark.soak

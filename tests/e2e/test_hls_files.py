@@ -49,7 +49,7 @@ def make(seconds, gop_seconds, video=True, bframes=0):
     picture = ["-f", "lavfi", "-i", f"testsrc2=size=320x180:rate=25:duration={seconds}"] if video else []
     encoder = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", str(gop), "-keyint_min", str(gop),
                "-sc_threshold", "0", "-bf", str(bframes), "-x264-params", "scenecut=0"] if video else []
-    return media._make(f"hls-{seconds}-{gop_seconds:g}-{int(video)}-{bframes}", [
+    return media.make(f"hls-{seconds}-{gop_seconds:g}-{int(video)}-{bframes}", [
         *picture, "-f", "lavfi", "-i", f"sine=frequency=440:sample_rate=44100:duration={seconds}", *encoder, "-c:a", "aac", "-b:a", "64k"])
 
 

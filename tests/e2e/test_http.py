@@ -1,5 +1,4 @@
 """HTTP-FLV and HTTP-TS of an origin and through a proxy: every packet as it was published; answers, crowds, and those who misbehave."""
-import json
 import subprocess
 
 import pytest
@@ -9,6 +8,7 @@ from lib.clients import Publisher
 from lib.http_live import FlvViewer, HttpViewer, TsViewer
 from lib.live import Content, LivePublisher, entries
 from lib.process import run_tool
+from lib.recorded import hashes, is_stretch, probe
 from lib.sluice import get
 from lib.waiting import poll
 
@@ -21,12 +21,6 @@ def pair(shared_world):
     """A proxy and its only origin: (proxy, origin)."""
     proxy = shared_world.proxy(play_wait="1s")
     return proxy, shared_world.origin([proxy])
-
-
-@pytest.fixture(params=["origin", "proxy"])
-def server(request, pair):
-    """Where viewers go; publishers go to the proxy."""
-    return pair[request.param == "origin"]
 
 
 def live(world, pair, name, **content):
@@ -153,15 +147,6 @@ def paced(world, pair, stream, path):
     return publisher.pace(list(media.tags(path)))
 
 
-def probe(source, *more):
-    """(kind, PTS, DTS in 90 kHz, size, hash) of packets, by ffprobe."""
-    done = subprocess.run(["ffprobe", "-v", "error", "-show_data_hash", "md5", "-show_entries", "packet=codec_type,pts_time,dts_time,size,data_hash",
-                           "-of", "json", *more, source], capture_output=True, check=True, timeout=60)
-    assert not done.stderr, done.stderr.decode()
-    return [(p["codec_type"], round(float(p["pts_time"]) * 90000), round(float(p["dts_time"]) * 90000), int(p["size"]), p["data_hash"])
-            for p in json.loads(done.stdout)["packets"]]
-
-
 def test_ffprobe_sees_the_packets_of_the_file(world, pair, server, stream, long_clip):
     paced(world, pair, stream, long_clip)
     flv_of(world, server, stream).await_count(5)
@@ -174,18 +159,6 @@ def test_ffprobe_sees_the_packets_of_the_file(world, pair, server, stream, long_
         times = [(p[1] - TS_OFFSET, p[2] - TS_OFFSET) for p in got if p[0] == kind]
         all_times = [(p[1], p[2]) for p in want if p[0] == kind]
         assert len(times) > 20 and times == all_times[all_times.index(times[0]):][:len(times)], kind
-
-
-def hashes(path, *arguments):
-    """Of frames, in order."""
-    done = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-i", path, *arguments, "-f", "framehash", "-hash", "md5", "-"],
-                          capture_output=True, check=True, timeout=60)
-    return [line.split(",")[5].strip() for line in done.stdout.decode().splitlines() if not line.startswith("#")]
-
-
-def is_stretch(part, whole):
-    begin = whole.index(part[0])
-    return part == whole[begin:begin + len(part)]
 
 
 def test_ffmpeg_records(world, pair, server, stream, long_clip, tmp_path):
@@ -250,9 +223,12 @@ def test_options_head_and_other_methods(world, pair, server, stream):
     assert options.status == 200 and options.headers["access-control-allow-methods"] == "GET, HEAD, OPTIONS"
     options.close()
     for kind, content in (("flv", "video/x-flv"), ("ts", "video/mp2t")):
-        head = HttpViewer(server.http, f"{target}.{kind}", method="HEAD")
+        first = f"HEAD {target}.{kind} HTTP/1.1\r\nHost: {server.http}\r\n\r\n".encode()
+        head = HttpViewer(server.http, f"{target}.{kind}", method="HEAD", headers=[("Connection", "close")], prefix=first)
         assert head.status == 200 and head.headers["content-type"] == content and "content-length" not in head.headers
-        assert head.await_close() == b""
+        assert "connection" not in head.headers and "date" in head.headers
+        again = head.await_close()
+        assert again.startswith(b"HTTP/1.1 200 OK\r\n") and again.endswith(b"\r\n\r\n") and b"Connection: close\r\n" in again
         head.close()
         post = HttpViewer(server.http, f"{target}.{kind}", method="POST", headers=[("Content-Length", "0"), ("Connection", "close")])
         assert post.status == 405 and post.headers["allow"] == "GET, HEAD, OPTIONS"
@@ -351,11 +327,12 @@ def test_who_leaves_ends_the_pull(world, pair, stream):
     viewers = [flv_of(world, proxy, stream), ts_of(world, proxy, stream)]
     for viewer in viewers:
         viewer.wait(lambda: len(viewer.data) > 0 or getattr(viewer, "seen", []), what="media")
-    assert len([e for e in origin.find("session_start", since=mark, kind="play") if e["stream"].endswith("/" + stream)]) == 1
+    ours = {"kind": "play", "stream": lambda s: s.endswith("/" + stream)}
+    origin.await_event("session_start", since=mark, **ours)
+    assert len(origin.find("session_start", since=mark, **ours)) == 1
     before = len(proxy.events)
     for viewer in viewers:
         viewer.close()
-    ours = {"kind": "play", "stream": lambda s: s.endswith("/" + stream)}
     proxy.await_event("session_end", since=before, count=2, reason="client_closed", **ours)
     origin.await_event("session_end", since=mark, **ours)
 
@@ -369,23 +346,26 @@ def test_who_leaves_before_his_answer(world, pair, stream):
     assert get(proxy.http, f"/live/{stream}.flv").status_code == 404
 
 
+@pytest.mark.parametrize("at", ["origin", "proxy"])
 @pytest.mark.parametrize("kind", ["flv", "ts"])
-def test_who_never_reads_is_closed(world, stream, kind):
+def test_who_never_reads_is_closed(world, stream, kind, at):
     """Row 16; nobody else notices."""
-    origin = world.origin(player_stall="1s")
-    publisher = world.publisher(origin.rtmp, "live", stream)
+    server = world.proxy(player_stall="1s") if at == "proxy" else world.origin(player_stall="1s")
+    if at == "proxy":
+        world.origin([server])
+    publisher = world.publisher(server.rtmp, "live", stream)
     frames = media.heavy(frames=500)
     publisher.put_all(frames[:30])
-    other = flv_of(world, origin, stream)
-    stuck = world.hold(HttpViewer(origin.http, f"/live/{stream}.{kind}", read=False, receive_buffer=4096))
-    origin.await_event("session_start", count=3, stream=lambda s: s.endswith("/" + stream))
+    other = flv_of(world, server, stream)
+    stuck = world.hold(HttpViewer(server.http, f"/live/{stream}.{kind}", read=False, receive_buffer=4096))
+    server.await_event("session_start", count=3, stream=lambda s: s.endswith("/" + stream))
     publisher.pace(frames[30:], speed=2.0, shift=0)
-    end = origin.await_event("session_end", reason="slow_reader")
+    end = server.await_event("session_end", reason="slow_reader")
     assert end["proto"] == f"http-{kind}"
     publisher.await_sent()
     other.wait(lambda: other.seen[-1].digest == flv.digest(frames[-1].payload), what="the last frame")
     audit.assert_exact(other.seen, entries(frames))
-    assert origin.metrics().total("sluice_refused_total", reason="slow_reader") == 1
+    assert server.metrics().total("sluice_refused_total", reason="slow_reader") == 1
     assert stuck.closed is None
 
 
@@ -406,7 +386,7 @@ def test_who_talks_is_closed(world, pair, server, stream):
 
 
 def test_too_many_players(world, stream):
-    origin = world.origin(max_sessions=3)
+    origin = world.origin(max_sessions=4)
     publisher = world.hold(LivePublisher(origin.rtmp, "live", stream)).go()
     publisher.await_sent_more(5)
     first = [flv_of(world, origin, stream) for _ in range(3)]

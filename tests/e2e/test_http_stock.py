@@ -111,10 +111,23 @@ def test_a_long_refusal_comes_whole(ground):
 def test_head_passes(ground):
     ground.http.answer = lambda handler: handler.reply(200, headers=[("X-Origin", "yes"), ("Content-Type", "video/mp2t")], length=False)
     for kind in ("flv", "ts"):
-        viewer = ground.get(kind, method="HEAD")
+        viewer = ground.get(kind, method="HEAD", headers=[("Connection", "close")])
         assert viewer.status == 200 and viewer.headers["x-origin"] == "yes" and "content-length" not in viewer.headers
         assert viewer.await_close() == b""
     assert [r[0] for r in ground.http.requests] == ["HEAD", "HEAD"]
+
+
+@pytest.mark.parametrize("kind", ["flv", "ts"])
+def test_who_never_reads_is_closed(world, stream, kind):
+    """Row 16, where each viewer has his own answer of the origin: after player_stall; the origin is told."""
+    ground = Ground(world, stream, player_stall="1s")
+    piece = PACKETS if kind == "ts" else flv_bytes(TAGS)
+    ground.http.answer = endless((b"" if kind == "ts" else FLV_HEAD) + piece * ((16 << 20) // len(piece)))
+    ground.get(kind, read=False, receive_buffer=4096)
+    end = ground.proxy.await_event("session_end", reason="slow_reader")
+    assert end["proto"] == f"http-{kind}"
+    ground.http.close()
+    ground.rtmp.close()
 
 
 def test_nothing_is_held_back(ground):
@@ -181,7 +194,7 @@ def test_a_viewer_who_does_not_read_stops_his_origin_only(ground):
 
 
 def test_so_many_viewers(world, stream):
-    ground = Ground(world, stream, max_sessions=2, shards=1)
+    ground = Ground(world, stream, max_sessions=3, shards=1)
     ground.http.answer = endless(PACKETS)
     assert [ground.get("ts").status for _ in range(3)] == [200, 200, 503]
     ground.http.close()

@@ -3,11 +3,14 @@ import resource
 
 import pytest
 
-from lib import compare, flv, media, net
+from lib import compare, flv, media, net, srt
 from lib.clients import Player
+from lib.http_live import FlvViewer
 from lib.process import descriptors, resident_bytes
+from lib.rtc_script import RtcClient, RtcScript
 from lib.rtmp import Closed, Connection, Refused
 from lib.sluice import MEMORY_FACTOR
+from lib.srt_origin import Stock
 from lib.waiting import poll
 
 RELAYS = ["per-viewer", "collapse"]
@@ -77,9 +80,10 @@ def _accepted(address):
         return False
 
 
-def test_session_limit(world, tags):
-    """max_sessions: the limit holds, and whoever leaves makes room."""
-    proxy = world.proxy(max_sessions=6, shards=1)
+@pytest.mark.parametrize("shards", [1, 4])
+def test_session_limit(world, shards):
+    """max_sessions: the limit holds, over all shards, and whoever leaves makes room."""
+    proxy = world.proxy(max_sessions=6, shards=shards)
     world.origin([proxy])
     taken, refused = fill(proxy.rtmp, 30)
     assert len(taken) == 6 and refused
@@ -87,6 +91,35 @@ def test_session_limit(world, tags):
     poll(lambda: _accepted(proxy.rtmp), what="room for one")
     for connection in taken:
         connection.close()
+
+
+def test_session_limit_of_all_protocols(world, tags):
+    """One limit for all: each of the protocols takes of it, and finds none left."""
+    proxy = world.proxy(max_sessions=4, shards=2)
+    address = net.reachable(proxy.ready_event["srt"])
+    world.origin([proxy], server_id="plain")
+    publisher = world.publisher(proxy.rtmp, name="s")
+    publisher.put_all(tags[:20])
+    by_srt = Stock(proxy, "with-srt")
+    world.hold(RtcScript("with-rtc")).register(proxy)
+    caller = srt.call(address, "#!::r=live/a,m=publish")
+    RtcClient(proxy.http_api, "b", "whip").begin()
+    viewer = world.hold(FlvViewer(proxy.http, "/live/s.flv"))
+    assert viewer.status == 200
+    assert proxy.metrics().total("sluice_sessions") == 4
+
+    with pytest.raises(srt.Refused) as refusal:
+        srt.call(address, "#!::r=live/c,m=publish")
+    assert refusal.value.reason == 1402
+    assert RtcClient(proxy.http_api, "d", "whip").post().status_code == 503
+    assert world.hold(FlvViewer(proxy.http, "/live/s.flv")).status == 503
+    assert not _accepted(proxy.rtmp)
+    for proto in ("srt", "rtc", "rtmp"):
+        assert proxy.metrics().total("sluice_refused_total", proto=proto, reason="too_many_sessions") == 1, proto
+
+    caller.close()
+    poll(lambda: _accepted(proxy.rtmp), what="room for a client of another protocol")
+    by_srt.close()
 
 
 def test_capacity_of_an_origin(world, tags):
@@ -155,16 +188,19 @@ def assert_gaps_end_at_keyframes(got, published):
         last = number
 
 
-def test_viewer_that_never_reads_is_closed(world):
+@pytest.mark.parametrize("at", ["origin", *RELAYS])
+def test_viewer_that_never_reads_is_closed(world, at):
     """Row 16: after player_stall without a byte taken the connection is closed, with a reason in log and metrics."""
-    origin = world.origin(player_stall="1s", player_queue_bytes=1 << 20)
-    publisher = world.publisher(origin.rtmp, name="s")
+    server = world.origin(player_stall="1s", player_queue_bytes=1 << 20) if at == "origin" else world.proxy(player_stall="1s", relay=at)
+    if at != "origin":
+        world.origin([server])
+    publisher = world.publisher(server.rtmp, name="s")
     publisher.put_all(media.heavy(frames=10, gop=10, frame_bytes=1000))
-    stalled = world.player(origin.rtmp, name="s", receive_buffer=4096)
+    stalled = world.player(server.rtmp, name="s", receive_buffer=4096)
     stalled.foreground()
     port = stalled.sock.getsockname()[1]
     publisher.pace(media.heavy(frames=2000, gop=25, frame_bytes=40000, start=1000), speed=8)
-    end = origin.await_event("session_end", kind="play", peer=f"127.0.0.1:{port}")
+    end = server.await_event("session_end", kind="play", peer=f"127.0.0.1:{port}")
     assert "stall" in end["reason"] or "slow" in end["reason"], end
     publisher.halt()
 

@@ -12,7 +12,7 @@ import pytest
 from lib.live import Auditor, Content, LivePublisher
 from lib.proxies import KEY, Fleet
 from lib.redis import Guarded, Sharded
-from lib.sluice import cluster_state
+from lib.sluice import cluster_state, drain
 from lib.waiting import poll
 
 SOAK = os.environ.get("REDIS_SOAK") == "1"
@@ -172,7 +172,7 @@ def test_redis_is_not_there_at_the_start(world):
         proxy.await_event("redis_connected")
     poll(lambda: again.client.get(f"srs-proxy-url:{KEY.format('s')}"), what="the stream in the store")
     viewer = world.hold(Auditor(proxies[1].rtmp, "live", "s", wait=False))
-    poll(lambda: publisher.sent, what="media")
+    viewer.await_count(1)
     viewer.await_seen(publisher.last_sent())
     assert origin.alive
 
@@ -239,6 +239,62 @@ def test_streams_that_start_while_redis_is_away_are_found_by_all(world):
     store.kill()
     await_up(fleet, False)
     for n in range(8):
-        fleet.publish(f"s{n}", via=n % 2)
+        fleet.publish(f"s{n}", via=n % 2, gop_seconds=30)  # who finds it by the next heartbeat gets all of it, too
     fleet.await_flowing()
     fleet.check()
+
+
+def draining(proxy):
+    return {i for i, o in cluster_state(proxy.api)["origins"].items() if o["draining"]}
+
+
+def await_drains(fleet, store, wanted):
+    """All proxies, and the store, hold these origins for drained, and only these."""
+    poll(lambda: all(draining(p) == wanted for p in fleet.proxies) and set(store.client.hkeys("sluice-drains")) == wanted,
+         what=f"{wanted or 'nobody'} drained everywhere")
+
+
+def test_a_drain_in_a_stall_is_not_lost(world):
+    """Redis does not answer for so short that nobody calls it away: what operators say then reaches the store and the other proxies all the
+    same, whatever they said before."""
+    store = world.redis()
+    fleet = Fleet(world, store.settings(), count=2, origins=3)
+    drain(fleet.proxies[0].api, "o1")
+    await_drains(fleet, store, {"o1"})
+
+    def failed():
+        return [p.metrics().total("sluice_redis_calls_total", outcome="unavailable") for p in fleet.proxies]
+    before = failed()
+    store.freeze()
+    try:
+        assert drain(fleet.proxies[0].api, "o1", on=False).json()["shared"]
+        assert drain(fleet.proxies[1].api, "o2").status_code == 200
+        poll(lambda: all(now > then for now, then in zip(failed(), before)), what="calls of that moment to fail")
+    finally:
+        store.resume()
+    await_drains(fleet, store, {"o2"})
+    fleet.proxies[0].await_event("drain_begun", server="o2")
+    fleet.proxies[1].await_event("drain_undone", server="o1")
+    assert [[e["server"] for e in p.find("drain_unwritten")] for p in fleet.proxies] == [["o1"], ["o2"]]
+    begun = [[(e["event"], e["server"], e["by"]) for e in p.events if e["event"] in ("drain_begun", "drain_undone")] for p in fleet.proxies]
+    assert begun[0] == [("drain_begun", "o1", "operator"), ("drain_undone", "o1", "operator"), ("drain_begun", "o2", "store")], begun
+    assert set(begun[1]) == {("drain_begun", "o1", "store"), ("drain_undone", "o1", "store"), ("drain_begun", "o2", "operator")}, begun
+
+
+def test_the_later_word_about_a_drain_counts(world):
+    """One proxy hears, while Redis is dead, that a drain is undone; the store that comes back is empty: the other one's older word does not
+    come back with it."""
+    store = world.redis()
+    fleet = Fleet(world, store.settings(), count=2, origins=2)
+    drain(fleet.proxies[0].api, "o1")
+    await_drains(fleet, store, {"o1"})
+    store.kill()
+    await_up(fleet, False)
+    drain(fleet.proxies[0].api, "o1", on=False)
+    assert draining(fleet.proxies[1]) == {"o1"}, "it cannot know"
+    again = world.redis(port=store.port)
+    await_up(fleet)
+    poll(lambda: again.client.hexists("sluice-undone:{sluice-drains}", "o1"), what="the later word in the store")
+    await_drains(fleet, again, set())
+    drain(fleet.proxies[1].api, "o1")
+    await_drains(fleet, again, {"o1"})

@@ -1,4 +1,6 @@
 """WebRTC through a proxy with real media: aiortc as the origin; aiortc and Chromium as clients."""
+import re
+
 import pytest
 import requests
 
@@ -66,6 +68,22 @@ def test_a_publisher_whose_address_changes_goes_on(world, proxy, origin, stream)
     origin.streams[stream].await_more(10)
     relay.move()
     origin.streams[stream].await_more(20)
+
+
+def test_a_client_with_the_wrong_certificate_is_ended_by_its_origin(world, proxy, origin, stream):
+    """Row 22: the fingerprint of its offer is another's. The proxy cannot see that, and passes DTLS on; the origin ends it, and so it ends here.
+    Nobody else notices."""
+    publisher = client(world, proxy, stream, "whip").await_state("connected")
+    origin.streams[stream].await_more(5)
+
+    def forge(offer):
+        return re.sub(r"(a=fingerprint:\S+ )([0-9A-F:]+)", lambda m: m[1] + ":".join(f"{int(b, 16) ^ 0xFF:02X}" for b in m[2].split(":")), offer)
+    client(world, proxy, stream + "2", "whip", change=forge)
+    ended = proxy.await_event("session_end", 60, stream=lambda s: s.endswith(stream + "2"))
+    assert ended["reason"] in ("origin_unreachable", "consent_expired", "origin_silent"), ended
+    assert origin.failed == 1 and origin.streams[stream + "2"].frames == 0
+    origin.streams[stream].await_more(5)
+    assert publisher.states[-1] == "connected"
 
 
 def test_chromium_publishes_and_plays(world, proxy, origin, stream):

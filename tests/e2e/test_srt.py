@@ -9,29 +9,10 @@ import time
 import pytest
 
 from lib import media, net, srt
-from lib.fake_origin import FakeOrigin
 from lib.process import run_tool
-from lib.sluice import ANY_PORTS, cluster_state, drain, get, register, registration
+from lib.sluice import ANY_PORTS, cluster_state, drain, get
+from lib.srt_origin import Stock
 from lib.waiting import poll
-
-
-class Stock:
-    """An origin of others: RTMP that answers probes, and an SRT listener; registered until its lease runs out, or it is gone."""
-
-    def __init__(self, proxy, server="o1", host="127.0.0.1", passphrase=None, srt_at=None):
-        self.rtmp = FakeOrigin()
-        self.srt = srt.Origin(host, passphrase) if srt_at is None else None
-        self.proxy, self.server = proxy, server
-        answer = register(proxy.api, registration(self.rtmp.port, server, srt=[srt_at or self.srt.endpoint]))
-        assert answer.status_code == 200, answer.text
-        proxy.await_event("origin_added", origin=lambda o: o.startswith(server + "-"))
-
-    def die(self):
-        self.rtmp.close()
-        if self.srt:
-            self.srt.close()
-
-    close = die
 
 
 @pytest.fixture
@@ -82,6 +63,52 @@ def test_publish_and_play(world, stock, passphrase):
     assert figures.total("sluice_sessions", proto="srt") == 0
     assert figures.total("sluice_bytes_total", proto="srt", dir="in") > count * srt.MESSAGE
     assert figures.total("sluice_bytes_total", proto="srt", dir="out") > count * srt.MESSAGE
+
+
+@pytest.mark.parametrize("told, used", [(None, 16), (32, 32)])
+def test_callers_are_told_the_length_of_key(world, stock, told, used):
+    """A caller with a passphrase and no length of key takes the one that the proxy is told to advertise."""
+    proxy = proxy_of(world, **({"srt_pbkeylen": told} if told else {}))
+    secret = "correct horse battery"
+    origin = stock(proxy, passphrase=secret)
+    publisher = srt.publish(proxy.srt, "cam", 100, passphrase=secret)
+    assert publisher.key_bytes == used
+    assert origin.srt.received("live/cam", 100) == []
+    player = srt.call(proxy.srt, "#!::r=live/cam,m=request", passphrase=secret)
+    assert srt.receive(player, "cam", 100) == 100
+    publisher.close()
+    player.close()
+
+
+def test_a_publisher_after_one_by_rtmp(world, stock, tags):
+    """The stream's owner serves no SRT: while somebody publishes there another by SRT is refused, and once nobody does he gets one that does."""
+    proxy = proxy_of(world)
+    world.origin([proxy], server_id="plain")
+    encoder = world.publisher(proxy.rtmp, name="cam")
+    encoder.put_all(tags[:5])
+    origin = stock(proxy, "with-srt")
+    with pytest.raises(srt.Refused) as refusal:
+        srt.call(proxy.srt, "#!::r=live/cam,m=publish")
+    assert refusal.value.reason == 1409
+    told = proxy.await_event("session_refused", proto="srt", reason="already_published")
+    assert "published at the origin server plain-" in told["text"] and "serves no SRT" in told["text"]
+    encoder.close()
+    proxy.await_event("session_end", kind="publish")
+
+    def accepted():
+        # The origin's next heartbeat tells that he has left.
+        try:
+            return srt.call(proxy.srt, "#!::r=live/cam,m=publish")
+        except srt.Refused as again:
+            assert again.reason == 1409
+            return None
+
+    caller = poll(accepted, timeout=10, what="the publish by SRT", every=0.2)
+    assert proxy.await_event("session_start", proto="srt")["origin"].startswith("with-srt-")
+    assert proxy.find("owner_changed")[-1]["reason"] == "transport"
+    assert caller.send(srt.message(0, "cam"))
+    assert origin.srt.received("live/cam", 1) == []
+    caller.close()
 
 
 def test_srt_live_transmit_and_ffmpeg(world, stock, tmp_path):

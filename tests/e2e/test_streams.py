@@ -1,9 +1,10 @@
 """The life of a stream: who comes first, who comes twice, who comes late, who goes."""
 import pytest
 
-from lib import amf0, compare, enhanced, flv, rtmp_wire as wire
+from lib import amf0, compare, enhanced, flv, media, rtmp_wire as wire
+from lib.process import run_tool
 from lib.rtmp import Closed, Refused
-from lib.sluice import ANY_PORTS
+from lib.sluice import ANY_PORTS, cluster_state
 from lib.waiting import poll
 
 RELAYS = ["per-viewer", "collapse"]
@@ -55,6 +56,25 @@ def test_late_player_starts_at_a_keyframe(cluster, world, stream, tags):
     kinds = [(m.type, flv.is_sequence_header(m.type, m.payload)) for m in late.messages if m.type in (8, 9, 18)]
     first_frame = next(i for i, (kind, header) in enumerate(kinds) if kind != flv.DATA and not header)
     assert {(18, False), (9, True), (8, True)} <= set(kinds[:first_frame]), kinds[:5]
+
+
+def test_ffmpeg_that_joins_ends_its_mkv(cluster, world, stream, tmp_path):
+    """libavformat takes metadata at any other time than 0 for a subtitle track, whose first packet its Matroska muxer would wait for: from
+    a proxy, from an origin, and by HTTP-FLV, whoever joins in mid-stream records two tracks and ends in time."""
+    clip = media.clip(seconds=60)
+    world.ffmpeg_publish(clip, f"rtmp://{cluster.rtmp}/live/{stream}")
+    player = world.player(cluster.rtmp, name=stream)
+    poll(lambda: any(m.timestamp > 1500 for m in player.media()), what="media in mid-stream")
+    key = f"__defaultVhost__/live/{stream}"
+    owner = poll(lambda: cluster_state(cluster.api)["streams"].get(key, {}).get("owner"), what="the owner")
+    origin = next(e["rtmp"] for e in cluster.origin_events if owner.endswith(f"-{e['pid']}"))
+    urls = [f"rtmp://{cluster.rtmp}/live/{stream}", f"rtmp://{origin}/live/{stream}", f"http://{cluster.http}/live/{stream}.flv"]
+    files = [str(tmp_path / f"{n}.mkv") for n in range(len(urls))]
+    recorders = [world.ffmpeg("-i", url, "-c", "copy", "-t", "2", "-y", file) for url, file in zip(urls, files)]
+    for url, recorder, file in zip(urls, recorders, files):
+        assert recorder.await_exit() == 0, f"{url}: {recorder.tail()}"
+        _, kinds = run_tool(["ffprobe", "-v", "error", "-show_entries", "stream=codec_type", "-of", "csv=p=0", file])
+        assert sorted(kinds.split()) == ["audio", "video"], f"{url}: {kinds}"
 
 
 def test_new_sequence_header_in_mid_stream(cluster, world, stream, tags):

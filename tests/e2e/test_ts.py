@@ -28,7 +28,7 @@ def flv_file(tags):
 
 
 def make(name, arguments):
-    return media._make(name, arguments)
+    return media.make(name, arguments)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ void check_request(std::string_view target) {
   if (!parts) return;
   runtime::http_request request;
   request.method = "GET";
-  request.target = target;
+  request.target = parts->origin_form;
   request.path = parts->path;
   request.query = parts->query;
   request.headers = {{"Host", "v.example.com"}};

@@ -23,6 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace sluice;
   const base::bytes_view bytes(data, size);
   check_every_prefix(bytes, proxy_protocol::header_bytes_max, proxy_protocol::parse);
+  if (proxy_protocol::has_header(bytes) == false && proxy_protocol::parse(bytes)) std::abort();
   check_every_prefix(bytes, address_prefix::bytes_max, address_prefix::parse);
   if (const auto p = address_prefix::parse(bytes); p && *p) {
     const auto again = address_prefix::parse(address_prefix::build((*p)->address));

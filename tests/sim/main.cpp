@@ -29,6 +29,7 @@ struct options {
   bool twice = false;
   bool expect_failure = false;
   bool survey = false;
+  bool deaf_publishers = false;
 };
 
 constexpr const char* usage =
@@ -36,7 +37,8 @@ constexpr const char* usage =
     "       sluice_sim --seed N [--trace]                run one, with all its events\n"
     "  --twice            run each schedule twice and compare: the same seed must give the same events\n"
     "  --survey           go on after a violation: one line for each\n"
-    "  --expect-failure   succeed only if a schedule fails (for mutants of the core)\n";
+    "  --expect-failure   succeed only if a schedule fails (for mutants of the core)\n"
+    "  --deaf-publishers  publishers do not hear of other owners: only their origins make them go\n";
 
 std::optional<uint64_t> number(const char* text) {
   uint64_t n = 0;
@@ -68,6 +70,8 @@ std::optional<options> parse(int argc, char** argv) {
       o.twice = true;
     } else if (name == "--expect-failure") {
       o.expect_failure = true;
+    } else if (name == "--deaf-publishers") {
+      o.deaf_publishers = true;
     } else if (name == "--survey") {
       o.survey = true;
     } else {
@@ -77,15 +81,16 @@ std::optional<options> parse(int argc, char** argv) {
   return o;
 }
 
-outcome run(uint64_t seed, run_options how = {}) { return world(seed, how).run(); }
+outcome run(uint64_t seed, run_options how) { return world(seed, how).run(); }
 
-void report(const char* program, uint64_t seed, const outcome& failed) {
+void report(const char* program, uint64_t seed, const options& o, const outcome& failed) {
   std::printf("seed %llu violates an invariant: %s\n", static_cast<unsigned long long>(seed), failed.what.c_str());
-  const outcome again = run(seed, {.trace_lines_max = tail_lines});
+  const outcome again = run(seed, {.trace_lines_max = tail_lines, .deaf_publishers = o.deaf_publishers});
   for (const auto& line : again.trace) std::printf("  %s\n", line.c_str());
   if (again.what != failed.what)
     std::printf("it did not reproduce: %s\n", again.ok ? "no violation" : again.what.c_str());
-  std::printf("reproduce with: %s --seed %llu --trace\n", program, static_cast<unsigned long long>(seed));
+  std::printf("reproduce with: %s --seed %llu --trace%s\n", program, static_cast<unsigned long long>(seed),
+              o.deaf_publishers ? " --deaf-publishers" : "");
 }
 
 struct totals {
@@ -103,8 +108,9 @@ void work(const options& o, totals& t) {
     const uint64_t index = t.next++;
     if (index >= o.count) return;
     const uint64_t seed = o.from + index;
-    outcome result = run(seed);
-    if (result.ok && o.twice && run(seed).digest != result.digest) {
+    const run_options how{.deaf_publishers = o.deaf_publishers};
+    outcome result = run(seed, how);
+    if (result.ok && o.twice && run(seed, how).digest != result.digest) {
       result.ok = false;
       result.what = "two runs of one seed differ";
     }
@@ -132,7 +138,7 @@ int run_all(const char* program, const options& o) {
   if (t.failed_seed && o.expect_failure) {
     std::printf("found by seed %llu: %s\n", static_cast<unsigned long long>(*t.failed_seed), t.failed.what.c_str());
   } else if (t.failed_seed && !o.survey) {
-    report(program, *t.failed_seed, t.failed);
+    report(program, *t.failed_seed, o, t.failed);
   }
   std::printf(
       "%llu schedules, %llu events, %.1f s: %.0f schedules a second; after the last fault streams were served "
@@ -151,7 +157,9 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (!o->seed) return run_all(argv[0], *o);
-  const outcome result = run(*o->seed, {.trace_lines_max = o->trace ? tail_lines : 0, .print_trace = o->trace});
+  const outcome result = run(
+      *o->seed,
+      {.trace_lines_max = o->trace ? tail_lines : 0, .print_trace = o->trace, .deaf_publishers = o->deaf_publishers});
   std::printf("seed %llu: %s\n", static_cast<unsigned long long>(*o->seed),
               result.ok ? "no violation" : result.what.c_str());
   return result.ok ? 0 : 1;

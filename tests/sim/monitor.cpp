@@ -35,6 +35,7 @@ monitor::monitor(world& w)
     : w_(w),
       origins_(static_cast<size_t>(w.how.origins)),
       doubled_since_(static_cast<size_t>(w.how.streams), base::never),
+      unserved_since_(static_cast<size_t>(w.how.streams), base::never),
       unlike_since_(static_cast<size_t>(w.how.streams), base::never) {}
 
 void monitor::origin_started(node n) {
@@ -175,9 +176,15 @@ void monitor::check_served() {
   const bool all_up = std::all_of(w_.origins.begin(), w_.origins.end(), [](const auto& o) { return o->up(); });
   const duration brake = all_up ? duration{} : move_interval;
   for (int s = 0; s < w_.how.streams; ++s) {
-    if (is_served(s)) continue;
+    time_point& since = unserved_since_[static_cast<size_t>(s)];
+    if (is_served(s)) {
+      since = base::never;
+      continue;
+    }
+    if (since == base::never) since = w_.queue.now();
     served_after_max_ = std::max(served_after_max_, healed_for);
-    if (healed_for > served_bound + brake)
+    // Who is told of a higher epoch publishes anew, and is away for a moment.
+    if (healed_for > served_bound + brake && since + slack < w_.queue.now())
       w_.fail(fmt::format("e: s{} has no owner that accepts it {} ms after the last fault", s, healed_for / 1ms));
   }
   for (const auto& v : w_.viewers) {
@@ -205,7 +212,9 @@ void monitor::check_store() {
     if (!is_there) continue;
     const auto record = w_.store->peek(w_.key(e->stream()));
     time_point& since = unlike_since_[stream];
-    if (record && record->origin_id == s->to().origin_id) {
+    // Whoever was not told of another's claim finds it at his next renewal.
+    const bool is_unaware = record && px->has_missed(e->stream(), record->epoch);
+    if (is_unaware || (record && record->origin_id == s->to().origin_id)) {
       since = base::never;
     } else if (since == base::never) {
       since = w_.queue.now();

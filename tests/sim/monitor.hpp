@@ -64,8 +64,9 @@ class monitor {
   world& w_;
   std::vector<at_origin> origins_;
   std::map<std::pair<int, cluster::epoch>, node> accepted_by_;
-  std::vector<time_point> doubled_since_;  // by stream: two origins have a publisher; never: they do not
-  std::vector<time_point> unlike_since_;   // by stream: the store names another origin than the one that has it
+  std::vector<time_point> doubled_since_;   // by stream: two origins have a publisher; never: they do not
+  std::vector<time_point> unserved_since_;  // by stream: no origin accepts it
+  std::vector<time_point> unlike_since_;    // by stream: the store names another origin than the one that has it
   duration served_after_max_{}, watched_after_max_{};
 };
 

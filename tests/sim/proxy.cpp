@@ -148,7 +148,7 @@ base::result<cluster::registration_reply> proxy::on_heartbeat(const cluster::ori
              list);
   }
   if (!reply) w_.trace("{} refuses {}: {}", w_.name_of(self_), reg.id(), reply.error().reason);
-  if (reply && !memory_) w_.store->pass_on(self_, reg);
+  if (reply && !memory_) w_.store->pass_on(self_, reg, at().wall_ms);
   return reply;
 }
 
@@ -220,12 +220,13 @@ void proxy::answered(uint64_t request, base::result<cluster::assignment> answer,
   if (found == requests_.end() || found->second.claims != claims)
     w_.fail(fmt::format("g: {} answers a request that is not open", w_.name_of(self_)));
   const int stream = found->second.stream;
+  const bool moves = found->second.moves;
   requests_.erase(found);
   w_.note(request);
   w_.trace("{} answers {} of s{}: {}", w_.name_of(self_), claims ? "claim" : "find", stream,
            answer ? fmt::format("{} {}.{:x}", answer->origin_id, answer->epoch.counter, answer->epoch.claim_id & 0xFFFF)
                   : std::string(answer.error().reason));
-  if (!answer && claims && answer.error().reason == "store_unavailable")
+  if (!answer && claims && !moves && answer.error().reason == "store_unavailable")
     w_.fail(fmt::format("l: {} refuses a publisher of s{} for want of a store", w_.name_of(self_), stream));
   if (answer && !claims) told(stream, answer->epoch);
   to_shard([this, request, kept = std::make_shared<base::result<cluster::assignment>>(std::move(answer))] {

@@ -49,6 +49,12 @@ class proxy final : public process, public network::endpoint {
   void on_passed_on(const cluster::origin_registration& reg);
   /// A proxy has written it, then.
   void on_announced(int stream, const cluster::owner_record& owner, time_point written_at);
+  /// An announcement was lost on its way here.
+  void misses(int stream, const cluster::epoch& e) { missed_[stream] = e; }
+  bool has_missed(int stream, const cluster::epoch& e) const {
+    const auto at = missed_.find(stream);
+    return at != missed_.end() && at->second == e;
+  }
   void on_packet(int conn, const packet& p) override;
   void on_closed(int conn, bool by_reset) override;
   void drain(const std::string& server_id, bool on);
@@ -57,6 +63,7 @@ class proxy final : public process, public network::endpoint {
   uint64_t claim(const session& asker, cluster::claim_request request);
   uint64_t find(const session& asker, time_point deadline);
   void cancel(uint64_t request);
+  void claim_refused(uint64_t request);
   void watched(int stream);
   void publish_started(int stream, const cluster::epoch& e);
   void publish_ended(int stream, const cluster::epoch& e);
@@ -92,7 +99,8 @@ class proxy final : public process, public network::endpoint {
     int stream = 0;
     bool claims = false;
     time_point deadline;
-    time_point without_store = base::never;  ///< a new publish, which came then while the store was known to be away
+    time_point without_store = base::never;  ///< a new publish, which came then; the store has been away since
+    bool moves = false;                      ///< the commit of a move: without it the publish goes on where it is
   };
   struct peer {  // an incarnation of an origin
     time_point heard_at{};
@@ -109,6 +117,8 @@ class proxy final : public process, public network::endpoint {
   cluster::moment at() const;
   void tell_heard();
   void watch_store();
+  void load_origins();
+  void take(const cluster::origin_registration& reg, cluster::registered_by by, duration ago);
   void store_told(std::optional<shared_store::state> now);
   void check_told(int stream, const cluster::epoch& e);
   void check_claims() const;
@@ -154,7 +164,8 @@ class proxy final : public process, public network::endpoint {
   bool store_ok_ = true;
   std::optional<shared_store::state> store_seen_;
   uint64_t store_pings_ = 0;
-  std::map<int, cluster::epoch> told_;  // by stream: what players were told last
+  std::map<int, cluster::epoch> told_;    // by stream: what players were told last
+  std::map<int, cluster::epoch> missed_;  // by stream: of the last announcement that was lost
   uint64_t last_id_ = 0;
   time_point counted_since_{};  // against a core that never comes to rest
   int counted_actions_ = 0;

@@ -123,6 +123,10 @@ void proxy::cancel(uint64_t request) {
   });
 }
 
+void proxy::claim_refused(uint64_t request) {
+  to_core([this, request] { core_->claim_refused(request, at()); });
+}
+
 void proxy::watched(int stream) {
   to_core([this, stream] { core_->watched(w_.key(stream), at()); });
 }
@@ -142,8 +146,8 @@ uint64_t proxy::commit_move(const session& asker, const cluster::epoch& from, co
     cluster::epoch from;
     cluster::assignment to;
   };
-  const open_request open{asker.id(), asker.stream(), true,
-                          base::never};  // a store that fails is asked until it answers
+  // A store that fails is asked until it answers.
+  const open_request open{asker.id(), asker.stream(), true, base::never, base::never, true};
   to_core([this, id, open, shared = std::make_shared<const arguments>(from, to)] {
     requests_[id] = open;
     core_->commit_move(id, w_.key(open.stream), shared->from, shared->to, at());

@@ -1,5 +1,9 @@
 // The part of the proxy that has to do with a shared store: its connection, and what comes from other proxies over it.
 
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
 #include "sim/monitor.hpp"
 #include "sim/origin.hpp"
 #include "sim/proxy.hpp"
@@ -9,6 +13,7 @@
 namespace sluice::sim {
 namespace {
 
+constexpr duration load_interval = 10s;
 constexpr duration ping_interval = 300ms, ping_timeout = 500ms;
 /// Followers go where they are told within this time of a write.
 constexpr duration follow_max = 500ms;
@@ -49,18 +54,40 @@ void proxy::store_told(std::optional<shared_store::state> now_seen) {
   store_seen_ = now_seen;
   if (!std::exchange(store_ok_, true) || is_other) {
     w_.trace("{} has the store back{}", w_.name_of(self_), is_cold ? ", cold" : "");
+    for (auto& [id, r] : requests_) r.without_store = base::never;
     core_->store_state(true, is_cold, at());
   }
-  if (!is_first) return;
-  for (const auto& reg : w_.store->registrations()) on_passed_on(reg);
+  if (is_first) load_origins();
+}
+
+/// What the store remembers, in any order, again and again; of origins that are known heartbeats tell more.
+void proxy::load_origins() {
+  after(load_interval, [this] { load_origins(); });
+  if (!store_ok_) return;
+  auto all = w_.store->registrations();
+  for (size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[w_.random.next() % i]);
+  for (const auto& r : all) {
+    const auto known = core_->snapshot().origins;
+    if (std::any_of(known.begin(), known.end(), [id = r.registration.id()](const auto& o) { return o.id == id; }))
+      continue;
+    const auto ago = std::chrono::milliseconds(static_cast<int64_t>(at().wall_ms) - static_cast<int64_t>(r.wall_ms));
+    take(r.registration, cluster::registered_by::store, ago);
+  }
 }
 
 void proxy::on_passed_on(const cluster::origin_registration& reg) {
-  if (!core_) return;
+  if (core_) take(reg, cluster::registered_by::proxy, {});
+}
+
+void proxy::take(const cluster::origin_registration& reg, cluster::registered_by by, duration ago) {
   const origin& truth = *w_.origins[static_cast<size_t>(std::atoi(reg.server.c_str() + 1))];
-  if (truth.id() != reg.id()) misled_at_[reg.server] = now();
+  // A late message misleads, and so does what the store remembers by clocks that were set differently.
+  const bool clocks_err =
+      std::any_of(w_.proxies.begin(), w_.proxies.end(), [](const auto& p) { return p->wall_error_ms_ != 0; });
+  const bool misleads = by == cluster::registered_by::proxy || clocks_err;
+  if (truth.id() != reg.id() && misleads) misled_at_[reg.server] = now();
   peers_.try_emplace(reg.id(), peer{now()});
-  (void)core_->registration(reg, at(), cluster::registered_by::proxy);
+  (void)core_->registration(reg, at(), by, ago);
 }
 
 void proxy::on_announced(int stream, const cluster::owner_record& owner, time_point written_at) {

@@ -59,6 +59,7 @@ void publish_session::on_answer(uint64_t request, base::result<cluster::assignme
   }
   granted_ = request;
   to_ = std::move(*answer);
+  news_.reset();  // what was told before is older than this
   answered_at_ = px_.now();
   dial();
 }
@@ -115,6 +116,7 @@ void publish_session::on_packet(int conn, const packet& p) {
     if (p.what == packet::kind::refuse) return end_move(name_of(p.why));
     if (p.what != packet::kind::published || move_request_ != 0) return;
     move_wanted_ = p.number;
+    px_.dial_ok(move_to_.origin_id);
     move_request_ = px_.commit_move(*this, to_.epoch, move_to_);
     return;
   }
@@ -136,6 +138,16 @@ void publish_session::on_started(int64_t wanted) {
   granted_ = 0;
   outage_.reset();
   failed_.clear();
+  count_move();
+  packet p;
+  p.what = packet::kind::media;
+  p.first = oldest();
+  for (p.number = std::max(wanted, oldest()); p.number < next_; ++p.number) px_.in().net.send(conn_, side::proxy, p);
+  hear_news();
+}
+
+/// `to_` is its owner from now on.
+void publish_session::count_move() {
   if (!published_at_.empty() && published_at_ != to_.origin_id) {
     // What another proxy has moved is not for this one's core to keep.
     if (px_.has_proposed(to_.epoch))
@@ -144,10 +156,6 @@ void publish_session::on_started(int64_t wanted) {
   }
   published_at_ = to_.origin_id;
   left_ = reason_left::other;
-  packet p;
-  p.what = packet::kind::media;
-  p.first = oldest();
-  for (p.number = std::max(wanted, oldest()); p.number < next_; ++p.number) px_.in().net.send(conn_, side::proxy, p);
 }
 
 void publish_session::on_refused(refusal why) {
@@ -159,6 +167,7 @@ void publish_session::on_refused(refusal why) {
     if (outage_) return claim_later();
     return ++stale_ < claim_attempts ? claim() : close_client();
   }
+  if (granted_ != 0) px_.claim_refused(std::exchange(granted_, 0));
   close_client();
 }
 
@@ -227,10 +236,30 @@ void publish_session::on_origin_lost(const std::string& origin_id, cluster::loss
   fail_over();
 }
 
+/// Somebody else's claim, or a higher epoch of the same owner: that one is to be published with.
+void publish_session::on_owner_changed(const cluster::assignment& to) {
+  if (px_.in().options().deaf_publishers || !ever_started_ || ended_ || to.epoch <= to_.epoch) return;
+  if (outage_ || move_conn_ >= 0 || move_request_ != 0) {
+    if (!news_ || news_->epoch < to.epoch) news_ = to;
+    return;
+  }
+  ++step_;
+  hang_up();
+  begin_outage();
+  if (to.origin_id != to_.origin_id || to.rtmp.empty()) return fail_over();
+  outage_->claimed = true;  // of the old epoch nothing counts any more
+  to_ = to;
+  dial();
+}
+
+void publish_session::hear_news() {
+  if (const auto to = std::exchange(news_, std::nullopt)) on_owner_changed(*to);
+}
+
 // -- a drain
 
 void publish_session::on_move(const cluster::epoch& from, const cluster::assignment& to) {
-  if (!running() || outage_ || move_conn_ >= 0 || to_.epoch != from)
+  if (!running() || outage_ || move_conn_ >= 0 || move_request_ != 0 || to_.epoch != from)
     return px_.move_refused(stream_, from, to.origin_id, "the stream is not settled");
   move_to_ = to;
   move_conn_ = px_.dial(*this, to.origin_id);
@@ -243,17 +272,26 @@ void publish_session::on_move(const cluster::epoch& from, const cluster::assignm
 /// The new publish is the owner's, or not.
 void publish_session::on_committed(bool yes) {
   move_request_ = 0;
-  if (move_conn_ < 0) return;  // lost meanwhile
   if (!yes) {
-    px_.hang_up(std::exchange(move_conn_, -1));
-    return;
+    if (move_conn_ >= 0) px_.hang_up(std::exchange(move_conn_, -1));
+    return hear_news();
+  }
+  if (move_conn_ < 0) {
+    // One of the two was lost meanwhile: the new one is the owner by the book, and has got nothing yet.
+    if (outage_ && outage_->claimed) return;  // another one has been asked for already
+    to_ = std::move(move_to_);
+    answered_at_ = px_.now();
+    left_ = reason_left::silent;
+    count_move();  // by the book
+    hang_up();
+    begin_outage();
+    return fail_over();
   }
   say_goodbye();
   if (conn_ >= 0) px_.hang_up(conn_);
   conn_ = std::exchange(move_conn_, -1);
   px_.publish_ended(stream_, to_.epoch);
   to_ = std::move(move_to_);
-  px_.dial_ok(to_.origin_id);
   px_.publish_started(stream_, to_.epoch);
   answered_at_ = px_.now();
   left_ = reason_left::silent;  // a drain is no better a reason
@@ -262,7 +300,9 @@ void publish_session::on_committed(bool yes) {
 
 void publish_session::end_move(const char* why) {
   if (move_conn_ >= 0) px_.hang_up(std::exchange(move_conn_, -1));
+  if (move_request_ != 0) return;  // the answer will tell whether it is the owner all the same
   px_.move_refused(stream_, to_.epoch, move_to_.origin_id, why);
+  hear_news();
 }
 
 // -- the end

@@ -83,7 +83,7 @@ class publish_session final : public session {
   void on_answer(uint64_t request, base::result<cluster::assignment> answer) override;
   void on_verdict(cluster::origin_verdict v) override;
   void on_origin_lost(const std::string& origin_id, cluster::loss_reason reason) override;
-  void on_owner_changed(const cluster::assignment&) override {}  // a fenced origin tells it
+  void on_owner_changed(const cluster::assignment& to) override;
   const std::string& origin_of(int conn) const override {
     return conn == move_conn_ ? move_to_.origin_id : to_.origin_id;
   }
@@ -104,16 +104,19 @@ class publish_session final : public session {
   void on_lost(int conn) override;
   void begin_outage();
   void fail_over();
+  void hear_news();
   void hang_up();
   void say_goodbye();
   void on_committed(bool yes);
   void end_move(const char* why);
+  void count_move();
   void close_client();
 
   encoder& client_;
   const uint64_t source_;
   int64_t next_ = 0;
   std::optional<publish_outage> outage_;
+  std::optional<cluster::assignment> news_;  // of the owner, which came while nothing was settled
   std::vector<std::string> failed_;
   uint64_t granted_ = 0;    // the claim that was answered, until its publish has started
   cluster::epoch refused_;  // by the owner, who has seen this one
@@ -155,12 +158,14 @@ class view_session final : public session {
   void dial();
   void on_undialled() override;
   void on_lost(int conn) override;
+  bool is_fed() const;
   void watch_quiet();
   void hang_up();
   void close_client();
 
   viewer& client_;
-  uint64_t source_ = 0;  // of the last message
+  std::optional<cluster::assignment> news_;  // a lower owner, while the present one has media
+  uint64_t source_ = 0;                      // of the last message
   int64_t next_ = 0;
   std::map<uint64_t, int64_t> seen_;     // by publication: the message after the last
   uint64_t followed_ = 0;                // the publication that this connection is at

@@ -1,5 +1,7 @@
 #include "sim/store.hpp"
 
+#include <algorithm>
+
 #include "sim/proxy.hpp"
 #include "sim/world.hpp"
 
@@ -11,7 +13,8 @@ using cluster::store_request;
 
 namespace {
 constexpr duration remembered_max = 2s;
-}
+constexpr uint64_t refresh_ms = 30'000;
+}  // namespace
 
 shared_store::shared_store(world& w)
     : process(w.queue),
@@ -58,14 +61,10 @@ void shared_store::ping(node proxy, std::function<void(state)> done) {
   });
 }
 
-void shared_store::pass_on(node from, const cluster::origin_registration& reg) {
-  ask(from, [this, from, reg]() -> std::function<void()> {
+void shared_store::pass_on(node from, const cluster::origin_registration& reg, uint64_t wall_ms) {
+  ask(from, [this, from, reg, wall_ms]() -> std::function<void()> {
     if (down_) return {};
-    std::erase_if(registered_, [&](const auto& known) { return known.id() == reg.id(); });
-    registered_.push_back(reg);
-    registered_.back().sluice->streams.clear();
-    registered_.back().sluice->whole = false;
-    registered_.back().sluice->beat = registered_.back().sluice->since = 0;
+    remember(reg, wall_ms);
     const auto shared = std::make_shared<const cluster::origin_registration>(reg);
     for (const auto& p : w_.proxies) {
       if (p->self() == from || (w_.random.chance(w_.how.announced_loss_percent) && !w_.healed())) continue;
@@ -76,7 +75,20 @@ void shared_store::pass_on(node from, const cluster::origin_registration& reg) {
   });
 }
 
-std::vector<cluster::origin_registration> shared_store::registrations() const { return registered_; }
+/// What is known already is not written again at each heartbeat.
+void shared_store::remember(const cluster::origin_registration& reg, uint64_t wall_ms) {
+  const auto known = std::find_if(registered_.begin(), registered_.end(),
+                                  [&](const remembered& r) { return r.registration.id() == reg.id(); });
+  if (known != registered_.end()) {
+    if (wall_ms > known->wall_ms + refresh_ms) known->wall_ms = wall_ms;
+    return;
+  }
+  registered_.push_back({reg, wall_ms});
+  auto& kept = *registered_.back().registration.sluice;
+  kept.streams.clear();
+  kept.whole = false;
+  kept.beat = kept.since = 0;
+}
 
 void shared_store::announce(const cluster::stream_key& key, const owner_record& owner) {
   struct news {
@@ -86,7 +98,10 @@ void shared_store::announce(const cluster::stream_key& key, const owner_record& 
   };
   const auto shared = std::make_shared<const news>(world::stream_of(key), owner, now());
   for (const auto& p : w_.proxies) {
-    if (w_.random.chance(w_.how.announced_loss_percent) && !w_.healed()) continue;
+    if (w_.random.chance(w_.how.announced_loss_percent) && !w_.healed()) {
+      p->misses(shared->stream, owner.epoch);
+      continue;
+    }
     const bool is_late = w_.random.chance(w_.how.announced_late_percent) && !w_.healed();
     for (int copies = is_late ? 2 : 1; copies > 0; --copies) {
       const duration d = copies == 2 ? w_.random.between(duration(100ms), duration(3s)) : duration{};

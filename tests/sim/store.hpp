@@ -31,9 +31,13 @@ class shared_store final : public process {
   /// Without an answer if it cannot be reached or is down.
   void ping(node proxy, std::function<void(state)> done);
   /// To the other proxies; and kept for those that start later.
-  void pass_on(node from, const cluster::origin_registration& reg);
-  /// As known to the store, the latest last; without what they hold.
-  std::vector<cluster::origin_registration> registrations() const;
+  void pass_on(node from, const cluster::origin_registration& reg, uint64_t wall_ms);
+  /// As known to the store, in the order in which they came, for as long as a key lives; without what they hold.
+  struct remembered {
+    cluster::origin_registration registration;
+    uint64_t wall_ms;  ///< when it was written, by the clock of its proxy
+  };
+  std::vector<remembered> registrations() const { return registered_; }
 
   void go_down() { down_ = true; }
   void come_up() { down_ = false; }
@@ -59,13 +63,14 @@ class shared_store final : public process {
   void ask(node proxy, std::function<std::function<void()>()> work);
   outcome apply(const cluster::store_request& request);
   cluster::owner_record write(const cluster::store_request& request, const cluster::owner_record& record);
+  void remember(const cluster::origin_registration& reg, uint64_t wall_ms);
   void announce(const cluster::stream_key& key, const cluster::owner_record& owner);
   void put(const cluster::stream_key& key, std::optional<entry> now_there);
 
   world& w_;
   bool down_ = false;
   state state_;
-  std::vector<cluster::origin_registration> registered_;
+  std::vector<remembered> registered_;
   std::unordered_map<cluster::stream_key, entry> records_;
   std::deque<change> changes_;                         // of the last two seconds
   std::vector<time_point> last_request_, last_reply_;  // by proxy: a connection keeps order

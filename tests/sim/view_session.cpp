@@ -68,6 +68,7 @@ void view_session::on_undialled() {
 
 void view_session::drop_upstream() {
   ++step_;
+  news_.reset();
   hang_up();
   if (give_up_at_ == base::never) give_up_at_ = px_.now() + recover_wait;
 }
@@ -108,6 +109,8 @@ void view_session::on_packet(int conn, const packet& p) {
   client_.on_message(p.source, p.number);
 }
 
+bool view_session::is_fed() const { return media_at_ + 1s > px_.now(); }
+
 void view_session::watch_quiet() {
   later(1s, [this] {
     const duration quiet = px_.now() - heard_at_;
@@ -118,6 +121,7 @@ void view_session::watch_quiet() {
       px_.in().net.send(conn_, side::proxy, p);
     }
     px_.watched(stream_);
+    if (news_ && !is_fed()) return on_owner_changed(cluster::assignment(*news_));
     watch_quiet();
   });
 }
@@ -152,9 +156,12 @@ void view_session::on_origin_lost(const std::string& origin_id, cluster::loss_re
 }
 
 void view_session::on_owner_changed(const cluster::assignment& to) {
-  if (conn_ >= 0 && to.origin_id == to_.origin_id) return;
-  const bool live = media_at_ + 1s > px_.now();
-  if (conn_ >= 0 && live && to.epoch < to_.epoch) return;  // news of yesterday
+  if (to.rtmp.empty()) return;  // the origin is not known here
+  if (conn_ >= 0 && to.origin_id == to_.origin_id) return news_.reset();
+  if (conn_ >= 0 && is_fed() && to.epoch < to_.epoch) {
+    news_ = to;  // of yesterday, if media go on
+    return;
+  }
   drop_upstream();
   if (request_ != 0) px_.cancel(std::exchange(request_, 0));
   to_ = to;

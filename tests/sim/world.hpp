@@ -40,6 +40,7 @@ struct outcome {
 struct run_options {
   size_t trace_lines_max = 0;
   bool print_trace = false;
+  bool deaf_publishers = false;  ///< do not hear of another owner, as those of proxies of another make
 };
 
 /// One schedule under way.
@@ -50,6 +51,7 @@ class world {
   world(const world&) = delete;
   world& operator=(const world&) = delete;
   outcome run();
+  const run_options& options() const { return options_; }
 
   /// A line of the trace; goes into the digest by its format and numbers only when traced, see note().
   template <typename... A>

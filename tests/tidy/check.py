@@ -131,6 +131,54 @@ def check_readmes(root):
             yield os.path.relpath(folder, root), 0, "no README.md (purpose, thread, limits)"
 
 
+def first_argument(text, at):
+    """(the argument of a call that begins at `at`, where it ends)."""
+    depth, quoted, i = 0, False, at
+    while i < len(text):
+        c = text[i]
+        if quoted:
+            i += c == "\\"
+            quoted = c != '"'
+        elif c == '"':
+            quoted = True
+        elif c in "([{":
+            depth += 1
+        elif c in ")]}" or c == ",":
+            if depth == 0:
+                break
+            depth -= c != ","
+        i += 1
+    return text[at:i], i
+
+
+#: A call that writes a log line: of info() and warn() the first argument names the event, else that behind the level.
+LOG_CALL = re.compile(r"\blog\w*(?:\(\))?(?:\.|->)(?:info|warn)\(|(?:\blog\w*|\baction::log)[({]\s*(?=[^,;]*log_level::)")
+
+
+def names_told(text):
+    """The log events and metrics that a file of src names."""
+    names = set()
+    for call in LOG_CALL.finditer(text):
+        argument, end = first_argument(text, call.end())
+        if "log_level::" in argument:
+            argument, _ = first_argument(text, end + 1)
+        names.update(re.findall(r'"([a-z][a-z0-9_]+)"', argument))
+    for call in re.finditer(r"\b(?:counter|gauge|histogram)\(\s*\"([a-z0-9_]+)\"", text):
+        names.add(call.group(1))
+    return names
+
+
+def check_told(root):
+    """Every log event and every metric of src stands in the document for operators, as `name`."""
+    document = os.path.join("docs", "operating.md")
+    with open(os.path.join(root, document), encoding="utf-8") as f:
+        known = set(re.findall(r"`([a-z][a-z0-9_]+)`", f.read()))
+    for path, text in files(root):
+        if path.startswith("src/") and path.endswith(SOURCES):
+            for name in sorted(names_told(text) - known):
+                yield path, 0, f"`{name}` is not in {document}"
+
+
 def check(root):
     """All findings: (path, line or 0, text)."""
     allowed = layers(root)
@@ -138,7 +186,7 @@ def check(root):
     for path, text in files(root):
         for rule in RULES:
             found += [(path, number, what) for number, what in rule(path, text, allowed)]
-    return found + list(check_readmes(root))
+    return found + list(check_readmes(root)) + list(check_told(root))
 
 
 # -- the check of the checks ---------------------------------------------------------------------------------------------
@@ -149,7 +197,9 @@ CLEAN = {
     "src/base/README.md": "x\n", "src/codec/README.md": "x\n", "src/runtime/README.md": "x\n",
     "src/base/a.hpp": "#pragma once\n",
     "src/codec/b.cpp": '#include "base/a.hpp"\n#include "codec/b.hpp"\n// the time( of day, getenv()\nint runtime(int x);\n',
-    "src/runtime/c.cpp": '#include <thread>\n#include "base/a.hpp"\n',
+    "src/runtime/c.cpp": '#include <thread>\n#include "base/a.hpp"\nint x = log_.info(on ? "begun" : "ended", {{"key", value}});\n'
+                         'int y = metrics.gauge("sluice_things", "Some.", {});\n',
+    "docs/operating.md": "| `begun`, `ended` | `sluice_things` |\n",
 }
 OFFENCES = [  # (file, text, part of the finding)
     ("src/base/a.cpp", '#include "codec/b.hpp"\n', "base may not use codec"),
@@ -171,6 +221,11 @@ OFFENCES = [  # (file, text, part of the finding)
     ("src/codec/d.cpp", "int a;", "no line feed"),
     ("src/codec/d.cpp", "// TO" + "DO\n", "unfinished"),
     ("src/codec/deep/d.cpp", "int a;\n", "no README.md"),
+    ("src/runtime/d.cpp", 'log.warn("trouble", {});\n', "`trouble` is not in"),
+    ("src/runtime/d.cpp", 'log.info(on ? "begun" : "trouble",\n {{"a", b}});\n', "`trouble` is not in"),
+    ("src/runtime/d.cpp", 'out_.push_back(action::log{base::log_level::warn,\n  "trouble", {{"a", b}}});\n', "`trouble` is not in"),
+    ("src/runtime/d.cpp", 'log(on ? log_level::warn : log_level::info, on ? "trouble" : "begun", o);\n', "`trouble` is not in"),
+    ("src/runtime/d.cpp", 'auto& c = m.counter(\n    "sluice_more_total", "More.");\n', "`sluice_more_total` is not in"),
 ]
 
 

@@ -104,15 +104,15 @@ std::string line_of(const media::segment_state& s) {
 std::vector<media::frame> read_frames(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   const std::string bytes{std::istreambuf_iterator<char>(in), {}};
-  flv::reader reader;
-  reader.feed(base::as_bytes(bytes));
+  flv::reader reader(8u << 20, rtmp::message_headroom);
+  base::bytes_view rest = base::as_bytes(bytes);
   std::vector<media::frame> frames;
   for (;;) {
-    const auto tag = reader.next();
+    auto tag = reader.next(rest);
     if (!tag || !*tag) return frames;
     rtmp::message m;
     m.type = (*tag)->type;
-    m.payload = base::slice::copy_of((*tag)->body, rtmp::message_headroom);
+    m.payload = std::move((*tag)->body);
     frames.push_back(media::make_frame(std::move(m), (*tag)->timestamp, {}, true));
   }
 }

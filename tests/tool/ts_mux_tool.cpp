@@ -18,8 +18,8 @@ bool emit(std::vector<uint8_t>& out) {
   return ok;
 }
 
-media::frame frame_of(const flv::tag& tag) {
-  rtmp::message m{tag.timestamp, tag.type, 1, 4, base::slice::copy_of(tag.body, rtmp::message_headroom)};
+media::frame frame_of(flv::tag tag) {
+  rtmp::message m{tag.timestamp, tag.type, 1, 4, std::move(tag.body)};
   return media::make_frame(std::move(m), tag.timestamp, {}, true);
 }
 
@@ -29,15 +29,15 @@ int main(int argc, char** argv) {
   if (argc != 3) return 2;
   media::ts_bridge bridge({.audio_pes_ms = static_cast<uint32_t>(std::strtoul(argv[1], nullptr, 10))});
   const bool segments = std::strcmp(argv[2], "1") == 0;
-  flv::reader in;
+  flv::reader in(8u << 20, rtmp::message_headroom);
   std::vector<uint8_t> piece(1 << 16), out;
   for (size_t got; (got = std::fread(piece.data(), 1, piece.size(), stdin)) > 0;) {
-    in.feed(base::bytes_view(piece).first(got));
+    base::bytes_view rest = base::bytes_view(piece).first(got);
     for (;;) {
-      const auto tag = in.next();
+      auto tag = in.next(rest);
       if (!tag) return 1;
       if (!*tag) break;
-      const media::frame f = frame_of(**tag);
+      const media::frame f = frame_of(std::move(**tag));
       if (segments && f.keyframe) {
         bridge.flush(out);
         bridge.begin_segment();

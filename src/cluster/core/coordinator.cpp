@@ -60,7 +60,8 @@ class coordinator::impl {
 coordinator::coordinator(coordinator_config config, moment at) : impl_(std::make_unique<impl>(std::move(config), at)) {}
 coordinator::~coordinator() = default;
 
-base::result<registration_reply> coordinator::registration(origin_registration reg, moment at, registered_by by) {
+base::result<registration_reply> coordinator::registration(origin_registration reg, moment at, registered_by by,
+                                                           base::duration ago) {
   impl_->before_input(at);
   // The list is for the holders; the registry keeps the rest.
   held_list held;
@@ -72,7 +73,8 @@ base::result<registration_reply> coordinator::registration(origin_registration r
   }
   const bool is_sluice = reg.sluice.has_value();
   const std::string id = reg.id();
-  const auto outcome = impl_->origins_.registration(std::move(reg), at.now, by);
+  const auto outcome =
+      impl_->origins_.registration(std::move(reg), {by, at.now - std::max(ago, base::duration::zero())}, at.now);
   impl_->apply_departures(at);  // before what the newcomer holds
   registration_reply reply;
   if (outcome && is_sluice) reply = impl_->streams_.heartbeat(id, held, at);
@@ -104,6 +106,12 @@ void coordinator::watched(const stream_key& key, moment at) {
 void coordinator::cancel(uint64_t request_id, moment at) {
   impl_->before_input(at);
   impl_->streams_.cancel(request_id, at);
+  impl_->after_input(at);
+}
+
+void coordinator::claim_refused(uint64_t request_id, moment at) {
+  impl_->before_input(at);
+  impl_->streams_.claim_refused(request_id, at);
   impl_->after_input(at);
 }
 

@@ -40,10 +40,11 @@ enum class play_unowned : uint8_t { wait, relay };
 /// By whom a registration came.
 enum class registered_by : uint8_t {
   origin,  ///< it sent this proxy a heartbeat, and gets the reply
-  proxy,   ///< another proxy had the heartbeat and passed it on, or the store remembers it: nobody hears the reply
+  proxy,   ///< another proxy had the heartbeat and passed it on: nobody hears the reply
+  store,   ///< the store remembers it: the origin need not be any more
 };
 
-/// By which a publisher comes; an origin that has no endpoint for it is of no use to him.
+/// By which a publisher comes; an origin that does not serve it (transport.hpp) is of no use to him.
 enum class transport : uint8_t { rtmp, srt, rtc };
 
 /// What a publisher asks for.
@@ -56,8 +57,7 @@ struct claim_request {
   /// The epoch that the owner has just refused as stale_epoch or, if it told, the one that it has seen; zero: none. A
   /// record of it, or of a lower one, is replaced by a new epoch above it, at the same origin if that lives.
   epoch refused = {};
-  /// A new owner must be reachable by it. An owner that there is already may not be: then the assignment has no such
-  /// endpoint.
+  /// The owner must serve it. One that does not is replaced, unless somebody publishes the stream there.
   transport by = transport::rtmp;
 };
 
@@ -164,7 +164,7 @@ struct origin_lost {
 /// claimed (its publisher is then still on his way there), or when an origin with a publisher is found; `to.epoch` may
 /// be lower than what was told before, or zero, if only there is a publisher. A publisher of this proxy with another
 /// epoch than `to.epoch` has lost the stream, unless it was he who claimed or moved it (then this comes before his
-/// reply_claim).
+/// reply_claim). Without endpoints the owner's origin is not known here, which concerns nobody but such a publisher.
 struct owner_changed {
   stream_key key;
   assignment to;
@@ -267,11 +267,14 @@ class coordinator {
 
   /// A heartbeat or a first registration. What it lists is taken even from an origin that is dead, and counts once that
   /// lives. Its lists are wanted whole after each time that it was added or dead. Error reasons: voided_incarnation,
-  /// too_many_origins.
-  /// What other proxies pass on may be lost, late or doubled; lists of streams are then told apart by
-  /// sluice_info::beat. Whoever gets the heartbeat of an origin answers for all proxies, by what he knows.
+  /// outdated_record, too_many_origins.
+  /// What the store remembers was said `ago` (by the clocks of two proxies; negative counts as now), and is no sign
+  /// that the origin goes on. Of the incarnations of a server, which may be in the store side by side until their time
+  /// is over, only a later one takes the place of another. What other proxies pass on may be lost, late or doubled;
+  /// lists of streams are then told apart by sluice_info::beat. Whoever gets the heartbeat of an origin answers for all
+  /// proxies, by what he knows.
   base::result<registration_reply> registration(origin_registration reg, moment at,
-                                                registered_by by = registered_by::origin);
+                                                registered_by by = registered_by::origin, base::duration ago = {});
   /// The last byte from the origin, on any connection, came then. To be told (for all origins that sessions are
   /// connected to) before on_timeout() and probe_result(). Leaves no actions: what it changes shows at the next
   /// on_timeout(). It brings nobody back from the dead.
@@ -289,6 +292,9 @@ class coordinator {
   /// the owner is proven gone, or it answers (and is kept). An owner that was claimed but never published with has no
   /// such protection. While nobody can take the stream the claim waits until its deadline (no_origin); an origin that
   /// registers, comes back or has room wakes it. A store that fails does not end it.
+  /// An owner that does not serve the claimant's transport is replaced once the store has said, for this claim, that
+  /// nobody publishes there; one that may be about to get its publisher not before half of claim_wait. While somebody
+  /// publishes the stream at such an origin the claim fails (already_published).
   void claim(uint64_t request_id, const stream_key& key, claim_request request, moment at);
   /// A player wants the owner. Never writes. Waits until `deadline` (base::never: play_wait from now) for one.
   void find(uint64_t request_id, const stream_key& key, base::time_point deadline, moment at);
@@ -298,6 +304,10 @@ class coordinator {
   /// The asker is gone: no reply. Of a claim, answered or not, what it wrote is undone, unless somebody publishes with
   /// it, or did. Nothing for a claim whose publish has started.
   void cancel(uint64_t request_id, moment at);
+  /// The owner that the claim was answered with refuses its publisher for good, who has left. What the claim wrote is
+  /// not undone before unstarted_ttl: another one who publishes there may do so with that record, and needs a moment to
+  /// put his proxy's name on it, in which a third one would find no owner.
+  void claim_refused(uint64_t request_id, moment at);
 
   /// The origin agreed to the publish that claim() answered with this epoch: the mapping is renewed until
   /// publish_ended(). One for each session and epoch: a session that is dialled again at the same origin, without a

@@ -9,11 +9,12 @@ namespace json = boost::json;
 
 constexpr size_t json_depth_max = 16;
 constexpr size_t id_bytes_max = 512;
+constexpr size_t session_bytes_max = 8192;
 
-std::string text_of(const json::object& from, std::string_view name) {
+std::string text_of(const json::object& from, std::string_view name, size_t bytes_max = id_bytes_max) {
   const auto* value = from.if_contains(name);
   const auto* text = value ? value->if_string() : nullptr;
-  return text && text->size() <= id_bytes_max ? std::string(std::string_view(*text)) : std::string();
+  return text && text->size() <= bytes_max ? std::string(std::string_view(*text)) : std::string();
 }
 
 template <typename F>
@@ -45,15 +46,24 @@ void take_owner(const json::object& from, handed_state& into) {
   into.owners.emplace_back(*key, std::move(r));
 }
 
+void take_session(const json::object& from, handed_state& into) {
+  auto key = text_of(from, "key", session_bytes_max);
+  auto value = text_of(from, "value", session_bytes_max);
+  if (!key.empty() && !value.empty()) into.sessions.emplace_back(std::move(key), std::move(value));
+}
+
 }  // namespace
 
 std::string make_handed_state(const handed_state& s) {
-  json::array origins, drained, owners;
+  json::array origins, drained, owners, sessions;
   for (const auto& o : s.origins) origins.push_back(json::parse(make_registration_body(o)));
   for (const auto& id : s.drained) drained.emplace_back(id);
   for (const auto& [key, record] : s.owners) owners.push_back(owner_json(key, record));
-  return json::serialize(
-      json::object{{"origins", std::move(origins)}, {"drained", std::move(drained)}, {"owners", std::move(owners)}});
+  for (const auto& [key, value] : s.sessions) sessions.push_back(json::object{{"key", key}, {"value", value}});
+  return json::serialize(json::object{{"origins", std::move(origins)},
+                                      {"drained", std::move(drained)},
+                                      {"owners", std::move(owners)},
+                                      {"sessions", std::move(sessions)}});
 }
 
 base::result<handed_state> parse_handed_state(std::string_view text, const address_policy& policy) {
@@ -73,6 +83,9 @@ base::result<handed_state> parse_handed_state(std::string_view text, const addre
   });
   for_each_in(*object, "owners", [&](const json::value& entry) {
     if (const auto* owner = entry.if_object()) take_owner(*owner, s);
+  });
+  for_each_in(*object, "sessions", [&](const json::value& entry) {
+    if (const auto* session = entry.if_object()) take_session(*session, s);
   });
   return s;
 }

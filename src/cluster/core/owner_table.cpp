@@ -143,6 +143,20 @@ void owner_table::cancel(uint64_t request_id, moment at) {
   settle(s, at);
 }
 
+void owner_table::claim_refused(uint64_t request_id, moment at) {
+  const auto granted = granted_.find(request_id);
+  if (granted == granted_.end()) return;
+  stream& s = *granted->second;
+  if (s.owner && !s.unwritten) {
+    s.spared = s.owner->epoch;
+    s.spared_until = at.now + config_.unstarted_ttl;
+  }
+  for (size_t i = 0; i < s.pending.size(); ++i) {
+    if (s.pending[i].request_id == request_id) remove_pending(s, i);
+  }
+  settle(s, at);
+}
+
 /// Carries the stream as far as it goes without the store, then asks the store one thing.
 void owner_table::advance(stream& s, moment at) {
   while (s.op == 0 && !s.claims.empty()) step_claim(s, at);
@@ -166,7 +180,7 @@ void owner_table::store_replied(store_reply reply, moment at) {
   }
   if (op.kind == op_kind::move) return move_replied(op, reply, at);
   if (op.kind == op_kind::reassert) return reasserted(op, reply, at);
-  if (op.kind == op_kind::drop) return;
+  if (op.kind == op_kind::drop) return taken_back(op, reply, at);
   stream& s = streams_.at(op.key);  // a step under way keeps its stream
   s.op = 0;
   step_done(s, reply, at);
@@ -228,7 +242,7 @@ uint64_t owner_table::submit(store_request request, operation op) {
 
 /// Until when a stream that nobody needs is remembered.
 base::time_point owner_table::kept_until(const stream& s) const {
-  return std::max({s.owner_until, s.miss_until, s.told_until});
+  return std::max({s.owner_until, s.miss_until, s.told_until, s.spared_until, s.take_back_until});
 }
 
 base::time_point owner_table::deadline_of(const stream& s) const {
@@ -239,6 +253,10 @@ base::time_point owner_table::deadline_of(const stream& s) const {
   if (s.moving) next = std::min(next, s.moving->until);
   if (s.committing) next = std::min(next, s.committing->retry_at);
   next = std::min({next, s.move_at, s.recheck_at});
+  if (s.op == 0 && !is_claimed_here(s)) {
+    if (s.unstarted && *s.unstarted == s.spared) next = std::min(next, s.spared_until);
+    if (s.abandoned != epoch{}) next = std::min(next, s.take_back_at);
+  }
   if (s.op == 0 && !s.finds.empty() && reachable_) next = std::min(next, std::max(s.owner_until, s.miss_until));
   // What the store said is kept for its own time only if nothing else keeps the stream.
   if (s.idle == idleness::remembered) next = std::min(next, kept_until(s));
@@ -255,7 +273,8 @@ void owner_table::count_published(stream& s) {
 }
 
 void owner_table::settle(stream& s, moment at) {
-  undo_unstarted(s);
+  undo_unstarted(s, at);
+  take_back(s, at);
   count_published(s);
   if (s.op == 0 && s.publishers == 0 && s.claims.empty() && s.pending.empty()) uncount(s);
   const bool is_busy = s.op != 0 || s.publishers > 0 || !s.claims.empty() || !s.parked.empty() || !s.finds.empty();

@@ -41,6 +41,7 @@ class owner_table {
   void find(uint64_t request_id, const stream_key& key, base::time_point deadline, moment at);
   void watched(const stream_key& key, moment at);
   void cancel(uint64_t request_id, moment at);
+  void claim_refused(uint64_t request_id, moment at);
   void publish_started(const stream_key& key, const epoch& e, moment at);
   void publish_ended(const stream_key& key, const epoch& e, moment at);
   void commit_move(uint64_t request_id, const stream_key& key, const epoch& from, const assignment& to, moment at);
@@ -73,6 +74,7 @@ class owner_table {
   struct pending_claim {
     uint64_t request_id = 0;
     std::string session;
+    epoch granted;
     base::time_point until;     // then it is undone
     base::time_point deadline;  // of its wait for an origin, should it claim again
     bool fail_over = false;
@@ -106,6 +108,7 @@ class owner_table {
     base::time_point owner_until = base::time_point::min();  // until then it need not be asked for again
     base::time_point miss_until = base::time_point::min();   // until then the store need not be asked again
     std::string session;                                     // that claimed last through this proxy
+    transport by = transport::rtmp;                          // by which it publishes
     unsigned publishers = 0;
     bool lost = false;                               // its publishers' origin is dead
     unsigned failing = 0;                            // claims of fail_over, unanswered or pending
@@ -122,7 +125,10 @@ class owner_table {
     std::optional<commit> committing;
     epoch challenger;  // an owner of a higher epoch, since then: is he one?
     base::time_point challenged_at = base::time_point::min();
-    epoch abandoned;                // of a move that came to nothing, though the store may have it
+    epoch abandoned;    // of a move or claim that came to nothing, though the store may have it
+    epoch taking_back;  // abandoned before, and the store was asked to drop it
+    base::time_point take_back_at = base::time_point::min();     // it is asked then, or again …
+    base::time_point take_back_until = base::time_point::min();  // … and not after
     std::optional<epoch> moved_to;  // committed; publish_started() for it is no second publisher
 
     std::optional<assignment> told;                         // what finds were answered with last
@@ -133,6 +139,8 @@ class owner_table {
 
     std::vector<pending_claim> pending;  // oldest first
     std::optional<epoch> unstarted;      // the owner's, if it was claimed here and nobody has published with it
+    epoch spared;                        // under this epoch it is not undone …
+    base::time_point spared_until = base::time_point::min();  // … before
     idleness idle = idleness::busy;
     std::list<stream*>::iterator idle_at;  // in idle_[idle] unless busy
 
@@ -158,13 +166,17 @@ class owner_table {
     epoch refused;
     transport by = transport::rtmp;
     unsigned tries = 0;
-    bool here = false;  // the store has failed it: it is decided without
+    bool here = false;          // the store has failed it: it is decided without
+    std::optional<epoch> told;  // the owner that the store has just named for it
+    bool asks_only = false;     // the step under way is to tell that, and no more
   };
   enum class op_kind : uint8_t { step, renew, drop, move, reassert };
   struct operation {
     stream_key key;
     op_kind kind = op_kind::step;
-    epoch of;                 // renew: what is renewed; move: what is replaced; reassert: what is published
+    /// What is renewed (renew), replaced (move), published (reassert), or was replaced by what is dropped (drop).
+    epoch of;
+    epoch dropped;            // drop: of what was abandoned
     uint64_t request_id = 0;  // move
     epoch proposed;           // reassert
   };
@@ -187,6 +199,11 @@ class owner_table {
   void drop_proven(std::vector<std::string>& exclude) const;
   void claim_here(stream& s, moment at);
   bool may_keep(const stream& s, const request& r, moment at) const;
+  bool is_in_use(const stream& s, const origin& o) const;
+  bool is_unfit(const stream& s, const request& r) const;
+  bool is_arriving(const stream& s, const request& r, moment at) const;
+  const origin* out_of_reach(const stream& s, const request& r, bool keep) const;
+  void refuse_second(const stream& s, uint64_t request_id, const origin& at_origin);
   static bool waits_for_another(const stream& s, const request& r);
   bool is_braked(const stream& s, const request& r, moment at) const;
   bool may_renew_epoch(const stream& s, const request& r) const;
@@ -208,6 +225,7 @@ class owner_table {
   void learn(stream& s, const std::optional<owner_record>& owner, std::string_view why, moment at);
   void owner_learned(stream& s, const std::optional<owner_record>& before, std::string_view why, moment at);
   void announce(stream& s, const assignment& to);
+  base::time_point arrived_by(const stream& s) const;
   void recheck(stream& s, moment at);
   void copy_found(const stream_key& key, const std::string& origin_id, moment at);
   void copy_ended(const stream_key& key, moment at);
@@ -261,7 +279,9 @@ class owner_table {
   void expire_pending(stream& s, moment at);
   void remember_undone(const stream& s);
   stream* restore_undone(const stream_key& key, const epoch& e);
-  void undo_unstarted(stream& s);
+  void undo_unstarted(stream& s, moment at);
+  void take_back(stream& s, moment at);
+  void taken_back(const operation& op, const store_reply& reply, moment at);
   void file_idle(stream& s, idleness now);
   bool evict_one(moment at);
   void expire_requests(stream& s, moment at);

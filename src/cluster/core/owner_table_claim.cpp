@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cluster/core/owner_table.hpp"
+#include "cluster/core/transport.hpp"
 
 namespace sluice::cluster {
 namespace {
@@ -17,7 +18,31 @@ bool contains(const std::vector<std::string>& ids, const std::string& id) {
   return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
+std::string_view name_of(transport by) {
+  switch (by) {
+    case transport::rtmp:
+      break;
+    case transport::srt:
+      return "SRT";
+    case transport::rtc:
+      return "WebRTC";
+  }
+  return "RTMP";
+}
+
 }  // namespace
+
+bool serves(const origin_registration& origin, transport by) {
+  switch (by) {
+    case transport::rtmp:
+      break;
+    case transport::srt:
+      return !origin.srt.empty();
+    case transport::rtc:
+      return !origin.api.empty() && (!origin.sluice || !origin.rtc_udp.empty());
+  }
+  return true;  // every origin has an RTMP endpoint
+}
 
 /// An origin that has answered since it failed is no longer excluded.
 void owner_table::drop_proven(std::vector<std::string>& exclude) const {
@@ -25,7 +50,8 @@ void owner_table::drop_proven(std::vector<std::string>& exclude) const {
 }
 
 /// Whether this claim is to be answered with the owner there is: yes while its origin lives, except for one that the
-/// claimant could not reach, if that moves nobody else's publish, and for one that is drained and not in use.
+/// claimant could not reach, if that moves nobody else's publish, for one that is drained and not in use, while there
+/// are others, and for one that does not serve the claimant's transport, and where nobody publishes the stream.
 bool owner_table::may_keep(const stream& s, const request& r, moment at) const {
   const origin* o = s.owner ? origins_.find_living(s.owner->origin_id) : nullptr;
   if (o == nullptr) return false;
@@ -33,9 +59,40 @@ bool owner_table::may_keep(const stream& s, const request& r, moment at) const {
   // publish that it has.)
   const bool is_seen_here = s.owner->epoch == r.refused && held_.holds(o->id, *s.key, r.refused);
   if (r.refused != epoch{} && s.owner->epoch <= r.refused && !is_seen_here) return false;
+  if (!serves(o->reg, r.by)) return is_in_use(s, *o);
   if (contains(r.exclude, o->id)) return s.publishers > 0 && s.session != r.session;
   if (s.publishers > 0 || !origins_.is_draining(o->reg.server) || held_.holds(o->id, *s.key)) return true;
-  return r.fail_over && origins_.candidates(at.now).empty();
+  return origins_.candidates(at.now, {.drained = false, .by = r.by}).empty();
+}
+
+/// Somebody publishes it at this origin, its owner, or was told to.
+bool owner_table::is_in_use(const stream& s, const origin& o) const {
+  // What another program wrote does not tell.
+  const bool may_be = s.owner->published || s.owner->proxy_id.empty();
+  return s.publishers > 0 || s.failing > 0 || !s.pending.empty() || may_be || held_.holds(o.id, *s.key);
+}
+
+/// The owner lives, but the claimant cannot come to it.
+bool owner_table::is_unfit(const stream& s, const request& r) const {
+  const origin* o = s.owner ? origins_.find_living(s.owner->origin_id) : nullptr;
+  return o != nullptr && !serves(o->reg, r.by);
+}
+
+/// The owner is unfit for this claimant, but may be about to get its publisher: he, or the word of him, is on the way.
+bool owner_table::is_arriving(const stream& s, const request& r, moment at) const {
+  return is_unfit(s, r) && at.now < std::min(arrived_by(s), r.patient_until);
+}
+
+/// The origin where the stream is published, to which this claimant cannot come: he is a second publisher. Null: there
+/// is none. `keep`: may_keep().
+const origin* owner_table::out_of_reach(const stream& s, const request& r, bool keep) const {
+  const origin* o = nullptr;
+  if (keep) {
+    o = origins_.find_living(s.owner->origin_id);
+  } else if (const holders::copy* held = held_elsewhere(s); held != nullptr && !contains(r.exclude, held->origin_id)) {
+    o = origins_.find_living(held->origin_id);
+  }
+  return o == nullptr || serves(o->reg, r.by) ? nullptr : o;
 }
 
 /// The stream has just moved, and whether the origin where it was published then is lost is not sure. (Where a record
@@ -85,7 +142,8 @@ bool owner_table::may_renew_epoch(const stream& s, const request& r) const {
 /// The origin for a new owner, if the claim need not wait: the one that has a publisher for the stream, who may be this
 /// one's ghost, or the one that placement picks.
 std::optional<std::string> owner_table::place(const stream& s, const request& r, moment at) const {
-  if (is_cold(s, r, at) || is_unheard(s, r, at) || is_braked(s, r, at) || is_excused(s, r, at)) return std::nullopt;
+  if (is_cold(s, r, at) || is_unheard(s, r, at) || is_braked(s, r, at) || is_excused(s, r, at) || is_arriving(s, r, at))
+    return std::nullopt;
   // The store need not know what the origin itself has told.
   if (may_keep(s, r, at) && held_.holds(s.owner->origin_id, *s.key)) return s.owner->origin_id;
   if (may_renew_epoch(s, r)) return s.owner->origin_id;
@@ -94,12 +152,7 @@ std::optional<std::string> owner_table::place(const stream& s, const request& r,
     if (held != nullptr && !contains(r.exclude, held->origin_id)) return held->origin_id;
   }
   // Beyond its time a claim that was tried in vain may still go where an origin is known to live, but waits no more.
-  auto candidates = origins_.candidates(at.now, r.deadline <= at.now);
-  if (r.by != transport::rtmp)
-    std::erase_if(candidates, [&](const candidate& c) {
-      const auto& reg = origins_.find(std::string(c.origin_id))->reg;
-      return r.by == transport::srt ? reg.srt.empty() : reg.rtc_udp.empty();
-    });
+  const auto candidates = origins_.candidates(at.now, {.only_alive = r.deadline <= at.now, .by = r.by});
   const auto picked = pick_origin(s.name, candidates, r.exclude, {.use_load = reachable_ && !r.here});
   if (!picked) return std::nullopt;
   return std::string(candidates[*picked].origin_id);
@@ -116,6 +169,13 @@ void owner_table::step_claim(stream& s, moment at) {
   request& r = requests_.at(request_id);
   drop_proven(r.exclude);
   const bool keep = may_keep(s, r, at);
+  const bool decided_here = !reachable_ || r.here || (keep && s.unwritten);
+  const origin* const elsewhere = out_of_reach(s, r, keep);
+  const bool is_known_here = s.publishers > 0 || s.failing > 0 || !s.pending.empty();
+  if (elsewhere != nullptr && (!keep || is_known_here || decided_here)) {
+    s.claims.pop_front();
+    return refuse_second(s, request_id, *elsewhere);
+  }
   if (keep && s.publishers > 0) {
     // Published through this proxy: the store cannot know better, even if it has just lost everything.
     s.claims.pop_front();
@@ -132,10 +192,12 @@ void owner_table::step_claim(stream& s, moment at) {
   s.proposed.reset();
   if (s.publishers == 0 && s.pending.empty()) uncount(s);  // from the last try
   // What was decided here and is not written yet is known better here, too.
-  if (!reachable_ || r.here || (keep && s.unwritten)) return claim_here(s, at);
+  if (decided_here) return claim_here(s, at);
   store_request ask;
   ask.key = *s.key;
-  if (auto origin_id = place(s, r, at)) {
+  r.asks_only = is_unfit(s, r) && r.told != s.owner->epoch;
+  auto origin_id = r.asks_only ? std::nullopt : place(s, r, at);
+  if (origin_id) {
     owner_record record;
     record.origin_id = std::move(*origin_id);
     record.epoch = next_epoch(s, at);
@@ -191,6 +253,7 @@ std::string_view owner_table::reason_of(const stream& s, const request& r) const
   if (o == nullptr || (!o->is_living() && o->lost_by == loss_reason::gone)) return "gone";
   if (!o->is_living()) return "silent";
   if (contains(r.exclude, o->id)) return "unreachable";
+  if (!serves(o->reg, r.by)) return "transport";
   if (r.refused != epoch{}) return "stale_epoch";
   return origins_.is_draining(o->reg.server) ? "drained" : "replaced";
 }
@@ -205,10 +268,15 @@ void owner_table::step_done(stream& s, store_reply& reply, moment at) {
   const bool is_first = !s.owner;
   // For a claimant who has left, too: what it wrote is for the next in turn, or undone.
   const std::string_view why = !is_ours ? "store" : for_claim ? reason_of(s, requests_.at(*s.op_claim)) : "placed";
+  // What it has done without an answer for one who has left since is the next one's to undo.
+  const bool is_left = owner && s.abandoned != epoch{} && owner->epoch == s.abandoned &&
+                       owner->proxy_id == config_.proxy_id && !owner->published;
   learn(s, owner, why, at);
-  if (is_ours) s.unstarted = s.proposed;
+  if (is_ours || is_left) s.unstarted = owner->epoch;
   if (!for_claim) return;
-  const request& r = requests_.at(*s.op_claim);
+  request& r = requests_.at(*s.op_claim);
+  r.told = s.owner ? std::optional(s.owner->epoch) : std::nullopt;
+  const bool asked_only = std::exchange(r.asks_only, false);
   if (s.owner && may_keep(s, r, at)) {
     if (is_ours && is_first) {
       out_.push_back(action::log{base::log_level::info,
@@ -216,6 +284,8 @@ void owner_table::step_done(stream& s, store_reply& reply, moment at) {
                                  {{"stream", s.name}, {"origin", s.owner->origin_id}, {"session", r.session}}});
     }
     grant(s, r, *origins_.find_living(s.owner->origin_id), at);
+  } else if (asked_only) {
+    // Now it is known whether it is to be replaced.
   } else if (!s.proposed && s.op_confirmation == confirmations_) {
     park(s, *s.op_claim, at);
   } else if (!s.proposed) {
@@ -228,10 +298,12 @@ void owner_table::step_done(stream& s, store_reply& reply, moment at) {
 /// the store is full, either: its claim is tried again.
 void owner_table::step_failed(stream& s, base::error why, bool for_claim, moment at) {
   s.miss_until = ask_again_at(at);
+  const bool may_be_done = why.reason == "store_unavailable";
+  if (may_be_done && s.proposed) s.abandoned = *s.proposed;  // also for a claimant who has left
   if (!for_claim) return;
   const uint64_t request_id = *s.op_claim;
   request& r = requests_.at(request_id);
-  if (why.reason == "store_unavailable") {
+  if (may_be_done) {
     r.here = true;
     return;
   }
@@ -246,11 +318,22 @@ void owner_table::step_failed(stream& s, base::error why, bool for_claim, moment
 
 void owner_table::grant(stream& s, const request& r, const origin& o, moment at) {
   const uint64_t request_id = *s.op_claim;
+  if (!serves(o.reg, r.by)) {
+    s.claims.pop_front();
+    return refuse_second(s, request_id, o);
+  }
   place_on(s, o.id, at);
   s.session = r.session;
+  s.by = r.by;
   s.claims.pop_front();
   if (s.publishers == 0) add_pending(s, r, request_id, at);
   answer(request_id, assignment_to(o, s.owner));
+}
+
+void owner_table::refuse_second(const stream& s, uint64_t request_id, const origin& at_origin) {
+  const std::string_view by = name_of(requests_.at(request_id).by);
+  answer(request_id, base::fail("already_published", s.name + " is published at the origin server " + at_origin.id +
+                                                         ", which serves no " + std::string(by)));
 }
 
 void owner_table::park(stream& s, uint64_t request_id, moment at) {
@@ -264,6 +347,7 @@ void owner_table::park(stream& s, uint64_t request_id, moment at) {
   if (waits_for_another(s, r)) s.unpark_at = std::min(s.unpark_at, at.now + other_first_interval);
   if (is_cold(s, r, at)) s.unpark_at = std::min({s.unpark_at, cold_until_, r.patient_until});
   if (is_unheard(s, r, at)) s.unpark_at = std::min(s.unpark_at, r.patient_until);
+  if (is_arriving(s, r, at)) s.unpark_at = std::min({s.unpark_at, arrived_by(s), r.patient_until});
   if (is_braked(s, r, at)) s.unpark_at = std::min(s.unpark_at, s.moved_at + config_.move_interval);
 }
 
@@ -274,19 +358,21 @@ void owner_table::unpark(stream& s) {
     request& r = requests_.at(request_id);
     r.tries = 0;
     r.here = false;
+    r.told.reset();
     drop_proven(r.exclude);
     s.claims.push_back(request_id);
   }
 }
 
 base::error owner_table::unserved(const request& r, moment at) const {
-  const auto candidates = origins_.candidates(at.now);
+  const auto candidates = origins_.candidates(at.now, {.by = r.by});
   const bool all_full =
       !candidates.empty() && std::all_of(candidates.begin(), candidates.end(),
                                          [](const candidate& c) { return c.capacity != 0 && c.streams >= c.capacity; });
-  if (all_full) return {"origins_full", "every origin has as many streams as it takes"};
-  if (!r.exclude.empty()) return {"no_origin", "no other origin is alive"};
-  return {"no_origin", "no origin is alive"};
+  const std::string that = r.by == transport::rtmp ? "" : " that serves " + std::string(name_of(r.by));
+  if (all_full) return {"origins_full", "every origin" + that + " has as many streams as it takes"};
+  if (!r.exclude.empty()) return {"no_origin", "no other origin" + that + " is alive"};
+  return {"no_origin", "no origin" + that + " is alive"};
 }
 
 }  // namespace sluice::cluster

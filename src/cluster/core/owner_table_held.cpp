@@ -37,7 +37,7 @@ void owner_table::step_find(stream& s, moment at) {
 void owner_table::find_without_record(stream& s, moment at) {
   const bool may_guess = !reachable_ && !is_claimed_here(s);
   if (config_.play_unowned != play_unowned::relay && !may_guess) return;
-  const auto candidates = origins_.candidates(at.now);
+  const auto candidates = origins_.candidates(at.now, {});
   const auto picked = pick_origin(s.name, candidates, {}, {.use_load = false});
   if (!picked) return;
   const origin& first = *origins_.find(std::string(candidates[*picked].origin_id));
@@ -84,9 +84,15 @@ const holders::copy* owner_table::held_elsewhere(const stream& s) const {
   return best;
 }
 
+/// From when on the owner has had time to get its publisher, and this process to hear of it: while it was stopped it
+/// heard nothing.
+base::time_point owner_table::arrived_by(const stream& s) const {
+  return std::max(s.owner_since, origins_.awake_since()) + arrival_time;
+}
+
 /// The owner says what it holds, had time to get its publisher, and has none.
 bool owner_table::is_unused(const stream& s, moment at) const {
-  return !is_claimed_here(s) && s.owner_since + arrival_time <= at.now && held_.has_whole(s.owner->origin_id) &&
+  return !is_claimed_here(s) && arrived_by(s) <= at.now && held_.has_whole(s.owner->origin_id) &&
          !held_.holds(s.owner->origin_id, *s.key);
 }
 
@@ -121,6 +127,7 @@ void owner_table::learn(stream& s, const std::optional<owner_record>& owner, std
   }
   const std::optional<owner_record> before = std::exchange(s.owner, owner);
   s.unwritten = false;
+  if (owner->epoch == s.abandoned) s.abandoned = {};
   // By epoch, but for owners that another program chose: those have none.
   if (before && before->epoch == owner->epoch && before->origin_id == owner->origin_id) return;
   if (before) {
@@ -133,7 +140,7 @@ void owner_table::learn(stream& s, const std::optional<owner_record>& owner, std
 /// The stream has another owner, or the same one by a new claim.
 void owner_table::owner_learned(stream& s, const std::optional<owner_record>& before, std::string_view why, moment at) {
   s.owner_since = at.now;
-  s.recheck_at = at.now + arrival_time;
+  s.recheck_at = arrived_by(s);
   if (before) {
     out_.push_back(action::log{base::log_level::info,
                                "owner_changed",
@@ -159,7 +166,9 @@ void owner_table::announce(stream& s, const assignment& to) {
 
 /// By now the owner should have its publisher. If it has none, but somebody else has, players are to go there.
 void owner_table::recheck(stream& s, moment at) {
-  s.recheck_at = base::never;
+  const base::time_point due = arrived_by(s);
+  s.recheck_at = due > at.now ? due : base::never;
+  if (due > at.now) return;
   if (!s.told) return;
   if (const auto better = findable(s, at)) announce(s, *better);
 }

@@ -10,6 +10,8 @@ namespace {
 /// Of one stream; of those above it the oldest are no longer told apart.
 constexpr size_t pending_max = 16;
 constexpr size_t undone_max = 4096;
+/// For what the store has failed to do, and may have done.
+constexpr base::duration take_back_time = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -36,7 +38,7 @@ void owner_table::uncount(stream& s) {
 
 void owner_table::add_pending(stream& s, const request& r, uint64_t request_id, moment at) {
   if (s.pending.size() >= pending_max) remove_pending(s, 0);
-  s.pending.push_back({request_id, r.session, at.now + config_.unstarted_ttl, r.deadline, r.fail_over});
+  s.pending.push_back({request_id, r.session, s.owner->epoch, at.now + config_.unstarted_ttl, r.deadline, r.fail_over});
   if (r.fail_over) ++s.failing;
   granted_.emplace(request_id, &s);
 }
@@ -87,8 +89,11 @@ owner_table::stream* owner_table::restore_undone(const stream_key& key, const ep
 
 /// Drops the record that a claim of this proxy wrote, if all who were granted it have left before they published. (What
 /// the store cannot be told now expires.)
-void owner_table::undo_unstarted(stream& s) {
+void owner_table::undo_unstarted(stream& s, moment at) {
   if (!s.unstarted || s.op != 0 || s.publishers > 0 || !s.claims.empty() || !s.pending.empty()) return;
+  if (*s.unstarted == s.spared && s.spared_until > at.now) return;
+  // Somebody publishes with it at another proxy, and has put his proxy's name on it.
+  if (s.owner->proxy_id != config_.proxy_id) return s.unstarted.reset();
   if (reachable_ && !s.unwritten) {
     store_request ask;
     ask.what = store_request::kind::drop;
@@ -102,6 +107,53 @@ void owner_table::undo_unstarted(stream& s) {
   s.owner_until = base::time_point::min();
   s.unstarted.reset();
   s.unwritten = false;
+}
+
+/// The store may have a proposal that it has not answered, in place of the owner that this proxy goes by; and whoever
+/// claimed has left. It is asked for a while to drop it, for what made it fail once may go on; then the record expires.
+void owner_table::take_back(stream& s, moment at) {
+  if (s.abandoned == epoch{} || s.op != 0 || is_claimed_here(s) || s.take_back_at > at.now) return;
+  if (std::exchange(s.taking_back, s.abandoned) != s.abandoned) s.take_back_until = at.now + take_back_time;
+  s.take_back_at = ask_again_at(at);
+  if (!reachable_ && at.now < s.take_back_until) return;
+  const epoch dropped = std::exchange(s.abandoned, {});
+  if (at.now >= s.take_back_until) return;
+  store_request ask;
+  ask.what = store_request::kind::drop;
+  ask.key = *s.key;
+  ask.record = owner_record{};
+  ask.record->epoch = dropped;
+  ask.record->proxy_id = config_.proxy_id;
+  operation op;
+  op.kind = op_kind::drop;
+  op.dropped = dropped;
+  if (s.owner && s.owner->published) op.of = s.owner->epoch;
+  submit(std::move(ask), std::move(op));
+}
+
+/// If nobody's record is left, the owner that it had replaced is written again, in the name of who publishes there.
+void owner_table::taken_back(const operation& op, const store_reply& reply, moment at) {
+  const auto found = streams_.find(op.key);
+  if (found == streams_.end()) return;
+  stream& s = found->second;
+  if (op.of != epoch{} && reply.owner && !*reply.owner && s.owner && s.owner->epoch == op.of) {
+    store_request ask;
+    ask.what = store_request::kind::renew;
+    ask.key = op.key;
+    ask.record = s.owner;
+    ask.ttl = config_.stream_ttl;
+    operation ignored;
+    ignored.kind = op_kind::drop;
+    submit(std::move(ask), std::move(ignored));
+  }
+  if (op.dropped == epoch{} || s.taking_back != op.dropped) return;
+  if (reply.owner) {
+    s.taking_back = {};
+    s.take_back_until = base::time_point::min();
+  } else if (s.abandoned == epoch{} && at.now < s.take_back_until) {
+    s.abandoned = op.dropped;
+  }
+  settle(s, at);
 }
 
 void owner_table::file_idle(stream& s, idleness now) {
@@ -120,7 +172,7 @@ bool owner_table::evict_one(moment at) {
     stream& s = *list.front();
     if (!s.pending.empty()) remember_undone(s);
     while (!s.pending.empty()) remove_pending(s, 0);
-    s.owner_until = s.miss_until = s.told_until = base::time_point::min();
+    s.owner_until = s.miss_until = s.told_until = s.spared_until = s.take_back_until = base::time_point::min();
     s.told.reset();
     settle(s, at);
     return true;

@@ -62,7 +62,7 @@ void owner_table::begin_move(stream& s, moment at) {
     s.move_at = s.moved_at + config_.move_interval;
     return;
   }
-  const auto candidates = origins_.candidates(at.now);
+  const auto candidates = origins_.candidates(at.now, {.drained = false, .by = s.by});
   const std::vector<std::string> exclude{s.owner->origin_id};
   const auto picked = pick_origin(s.name, candidates, exclude);
   if (!picked) {
@@ -237,8 +237,12 @@ void owner_table::refuse_move(stream& s, const std::string& to_origin, const std
       base::log_level::warn,
       "move_refused",
       {{"stream", s.name}, {"origin", s.owner->origin_id}, {"to", to_origin}, {"reason", std::string_view(reason)}}});
-  drains_.refuse(s.drained_from, *s.key, reason);
   end_move(s);
+  if (origins_.find_living(to_origin) != nullptr) {
+    drains_.refuse(s.drained_from, *s.key, reason);
+  } else {
+    s.move_at = at.now + config_.move_interval;  // it said nothing: another may take the stream, or this one later
+  }
   check_abandoned(s, at);
 }
 

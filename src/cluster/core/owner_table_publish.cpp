@@ -22,9 +22,18 @@ void owner_table::publish_started(const stream_key& key, const epoch& e, moment 
   stream* const restored = is_known ? nullptr : restore_undone(key, e);
   if (!is_known && restored == nullptr) {  // overtaken by another claim: its publisher learns by whom
     if (found == streams_.end() || !found->second.owner || found->second.owner->epoch < e) return;
-    if (const origin* o = origins_.find_living(found->second.owner->origin_id)) {
-      out_.push_back(action::owner_changed{key, assignment_to(*o, found->second.owner)});
-    }
+    // Nobody has to wait for him any more.
+    const auto& pending = found->second.pending;
+    const auto his = std::ranges::find(pending, e, &pending_claim::granted);
+    if (his != pending.end()) remove_pending(found->second, static_cast<size_t>(his - pending.begin()));
+    // Also of one that is dead, or not known here (any more): he claims anew then, and is not left with an epoch that
+    // is over.
+    const owner_record& owner = *found->second.owner;
+    assignment to;
+    to.origin_id = owner.origin_id;
+    to.epoch = owner.epoch;
+    if (const origin* o = origins_.find(owner.origin_id)) to = assignment_to(*o, owner);
+    out_.push_back(action::owner_changed{key, std::move(to)});
     return;
   }
   stream& s = is_known ? found->second : *restored;
@@ -138,7 +147,9 @@ void owner_table::renewed(const stream_key& key, const epoch& of, store_reply& r
     s.stored.reset();
     s.challenger = {};
   } else if (s.publishers > 0) {
-    const base::duration wait = s.unwritten ? unwritten_retry : renewal_wait() / 4;
+    // What the store has is not ours, or may not be: that does not wait for the next turn.
+    const bool is_open = s.unwritten || s.challenger != epoch{} || s.abandoned != epoch{};
+    const base::duration wait = is_open ? unwritten_retry : renewal_wait() / 4;
     s.renew_at = std::min(s.renew_at, at.now + wait + random_up_to(wait));
     settle(s, at);
   }

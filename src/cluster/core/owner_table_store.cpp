@@ -43,7 +43,10 @@ void owner_table::give_up_steps(moment at) {
     if (s.op != 0 || s.committing) asking.emplace(s.serial, &s);
   }
   for (const auto& [serial, s] : asking) {  // handling one never removes another
-    if (s->op != 0) operations_.erase(std::exchange(s->op, 0));
+    if (s->op != 0) {
+      operations_.erase(std::exchange(s->op, 0));
+      if (s->proposed) s->abandoned = *s->proposed;
+    }
     s->reread_at = base::never;
     if (s->committing) {
       s->committing->retry_at = at.now;
@@ -125,10 +128,15 @@ void owner_table::announced(const stream_key& key, const owner_record& owner, mo
   const auto found = streams_.find(key);
   if (found == streams_.end() || owner.epoch == epoch{}) return;
   stream& s = found->second;
-  if (s.owner && owner.epoch == s.owner->epoch && owner.published && s.publishers == 0) return publisher_came(s, at);
-  if (s.owner && owner.epoch <= s.owner->epoch) return;                     // late, doubled, or our own
-  if (s.proposed == owner.epoch || is_uncommitted(s, owner.epoch)) return;  // our own: the answer decides
-  if (owner.epoch < elsewhere(key, {})) return;  // a higher epoch at a living origin is the owner
+  if (s.owner && owner.epoch == s.owner->epoch && owner.published && s.publishers == 0) {
+    s.owner->proxy_id = owner.proxy_id;
+    s.owner->published = true;
+    return publisher_came(s, at);
+  }
+  if (s.owner && owner.epoch <= s.owner->epoch) return;  // late, doubled, or our own
+  const bool is_proposed = s.op != 0 && s.proposed == owner.epoch;
+  if (is_proposed || is_uncommitted(s, owner.epoch)) return;  // our own: the answer decides
+  if (owner.epoch < elsewhere(key, {})) return;               // a higher epoch at a living origin is the owner
   if (s.publishers > 0) return overtaken(s, owner, at);
   s.op_overtaken = true;
   learn(s, owner, "announced", at);

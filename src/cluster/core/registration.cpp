@@ -14,20 +14,11 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr size_t id_bytes_max = 128;
-constexpr size_t label_bytes_max = 255;
 constexpr size_t json_depth_max = 16;
 /// Of a registration without its streams: ids, labels and 6 lists of 16 endpoints.
 constexpr size_t rest_bytes_max = 64 * 1024;
 
 tl::unexpected<base::error> bad(std::string text) { return base::fail("bad_registration", std::move(text)); }
-
-/// Ids become parts of keys, labels and log lines: visible ASCII without what has a meaning there.
-bool is_fine_id(std::string_view id) {
-  return id.size() <= id_bytes_max && std::all_of(id.begin(), id.end(), [](char c) {
-           return c > ' ' && c < 0x7F && std::string_view("{}\"'\\/<>,;&%").find(c) == std::string_view::npos;
-         });
-}
 
 /// The member as text; a number counts as its digits, everything else, or nothing at all, as empty.
 std::string text_of(const json::object& object, std::string_view name) {
@@ -117,7 +108,7 @@ class parser {
     out_.address = *address;
     out_.ip = address->to_string();
     out_.device_id = text_of(body_, "device_id");
-    if (out_.device_id.size() > label_bytes_max || !is_clean_text(out_.device_id)) return bad("bad device_id");
+    if (!is_fine_label(out_.device_id)) return bad("bad device_id");
     return check_address(*address, policy_);
   }
 
@@ -179,7 +170,7 @@ class parser {
     info.version = text_of(*object, "version");
     if (!period || !weight || !capacity || !beat || !since || !streams || !sessions || !cpu)
       return bad("bad number in sluice");
-    if (info.version.size() > label_bytes_max || !is_clean_text(info.version)) return bad("bad sluice version");
+    if (!is_fine_label(info.version)) return bad("bad sluice version");
     info.period_ms = static_cast<uint32_t>(*period);
     info.weight = *weight;
     info.capacity = static_cast<uint32_t>(*capacity);

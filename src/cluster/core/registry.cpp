@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "cluster/core/transport.hpp"
+
 namespace sluice::cluster {
 namespace {
 
@@ -11,6 +13,8 @@ constexpr base::duration beats_missed_min = std::chrono::seconds(2);
 constexpr int beats_missed = 2, relayed_beats_missed = 5;
 /// Servers at one address; more are a flood or a cluster of wrongly announced addresses.
 constexpr size_t servers_per_address_max = 4;
+/// The age of a record is known but so well: its time and that of its arrival are not taken together.
+constexpr base::duration record_jitter = std::chrono::seconds(1);
 /// Registrations closer together are repetitions, not a rhythm.
 constexpr base::duration interval_min = std::chrono::milliseconds(50);
 
@@ -43,20 +47,24 @@ registry::registry(const coordinator_config& config, std::deque<coordinator_acti
   add(std::move(o), now);
 }
 
-base::result<void> registry::registration(origin_registration reg, base::time_point now, registered_by by) {
+base::result<void> registry::registration(origin_registration reg, const news& from, base::time_point now) {
   const std::string id = reg.id();
-  unvoid(id, now);
+  unvoid(id, from, now);
   const auto known = origins_.find(id);
   const bool is_void = voided_.contains(id);
   if (is_void && !may_return(id, reg)) {
     if (known != origins_.end()) erase(known);
     return base::fail("voided_incarnation", "origin " + id + " was replaced by another at its address");
   }
-  const bool is_relayed = by == registered_by::proxy;
+  const bool is_relayed = from.by != registered_by::origin;
   if (known != origins_.end()) {
     known->second.relayed |= is_relayed;
+    known->second.remembered &= from.by == registered_by::store;
+    // A record is a heartbeat of others, if it has been written anew.
+    const bool is_old = from.by == registered_by::store && from.told_at <= known->second.told_at + record_jitter;
+    known->second.told_at = std::max(known->second.told_at, from.told_at);
     if (!is_relayed) known->second.direct_at = now;
-    if (is_older(reg, known->second)) return {};
+    if (is_old || is_older(reg, known->second)) return {};
   }
   const bool has_moved = known == origins_.end() || known->second.reg.rtmp != reg.rtmp;
   if (has_moved && servers_at(reg) >= servers_per_address_max) {
@@ -72,10 +80,15 @@ base::result<void> registry::registration(origin_registration reg, base::time_po
     }
     return {};
   }
+  if (from.by == registered_by::store && is_outdated(reg, from.told_at, now)) {
+    return base::fail("outdated_record", "a later incarnation of the server " + reg.server + " is known");
+  }
   if (origins_.size() >= config_.origins_max) return base::fail("too_many_origins", "the limit of origins is reached");
   origin o;
   o.reg = std::move(reg);
   o.relayed = is_relayed;
+  o.told_at = from.told_at;
+  o.remembered = from.by == registered_by::store;
   if (!is_relayed) o.direct_at = now;
   if (is_void) {
     o.returning = o.unproven = true;
@@ -223,19 +236,18 @@ bool registry::is_unheard(const std::string& id) const {
                       [&](const auto& other) { return id.starts_with(other.second.reg.server + "-"); });
 }
 
-std::vector<candidate> registry::candidates(base::time_point now, bool only_alive) const {
-  std::array<std::vector<candidate>, 3> tiers;
+std::vector<candidate> registry::candidates(base::time_point now, candidate_rules rules) const {
+  std::array<std::vector<candidate>, 4> tiers;
   for (const auto& [id, o] : origins_) {
-    if (!o.is_living() || !o.disputes.empty() || o.contested_here || is_expired(o, now) ||
-        draining_.contains(o.reg.server))
-      continue;
-    if (is_shadowed(o)) continue;
-    const size_t tier = o.health != origin_health::alive ? 2 : o.breaker_open ? 1 : 0;
+    if (!o.is_living() || !o.disputes.empty() || o.contested_here || is_expired(o, now) || is_shadowed(o)) continue;
+    const bool is_suspect = o.health != origin_health::alive, is_drained = draining_.contains(o.reg.server);
+    if (!serves(o.reg, rules.by)) continue;
+    if ((is_suspect && rules.only_alive) || (is_drained && (is_suspect || !rules.drained))) continue;
+    const size_t tier = is_drained ? 3 : is_suspect ? 2 : o.breaker_open ? 1 : 0;
     const double weight = o.reg.sluice ? o.reg.sluice->weight : 1;
     const uint32_t capacity = o.reg.sluice ? o.reg.sluice->capacity : 0;
     tiers[tier].push_back({o.id, o.reg.server, o.streams(), weight, capacity});
   }
-  if (only_alive) tiers[2].clear();
   for (auto& tier : tiers) {
     if (!tier.empty()) return std::move(tier);
   }

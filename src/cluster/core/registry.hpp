@@ -44,6 +44,8 @@ struct origin {
   base::time_point direct_at = base::time_point::min();  ///< the last registration that it sent this proxy itself
   bool relayed = false;  ///< other proxies have passed on registrations, of which some may be lost
   base::time_point registered_at;
+  base::time_point told_at;  ///< when the latest that is known of it was said: by registrations and the store
+  bool remembered = false;   ///< by the store only: no heartbeat has come
 
   // Heartbeats: the last intervals, from which the period is judged.
   std::array<base::duration, 5> intervals{};
@@ -103,6 +105,12 @@ struct origin {
   std::optional<base::duration> period() const;
 };
 
+/// By whom a registration came, and when it was said.
+struct news {
+  registered_by by = registered_by::origin;
+  base::time_point told_at;
+};
+
 /// An origin that is no more, or dead.
 struct departure {
   std::string id;
@@ -116,11 +124,12 @@ class registry {
  public:
   registry(const coordinator_config& config, std::deque<coordinator_action>& out, base::time_point now);
 
-  base::result<void> registration(origin_registration reg, base::time_point now,
-                                  registered_by by = registered_by::origin);
+  base::result<void> registration(origin_registration reg, const news& from, base::time_point now);
   /// While the store is away other proxies cannot pass on registrations: who lives does not expire.
   void store_state(bool reachable, base::time_point now);
   void heard(const std::string& id, base::time_point when);
+  /// When this process went on after it had last been stopped; time_point::min() if it never was.
+  base::time_point awake_since() const { return floor_; }
   void dial_failed(const std::string& id, base::time_point now);
   void dial_ok(const std::string& id, base::time_point now);
   void ask(const std::string& id, closed_ask who);
@@ -141,10 +150,15 @@ class registry {
   bool is_unheard(const std::string& id) const;
   /// It is silent, and so are so many that its silence, and what sessions saw of it, is taken for our own fault.
   bool is_excused(const std::string& id, base::time_point now) const;
+  struct candidate_rules {
+    bool only_alive = false;         ///< no suspect ones
+    bool drained = true;             ///< those that are drained as well, where there are no others
+    transport by = transport::rtmp;  ///< only those that serve it
+  };
   /// Those that may take a new stream now: alive; if there are none, those with an open circuit breaker; if there are
-  /// none of these either, the suspect ones. Never those that are drained. Views into the registry, valid until it
-  /// changes.
-  std::vector<candidate> candidates(base::time_point now, bool only_alive = false) const;
+  /// none of these either, the suspect ones; and if there is nobody else, those that are drained and alive: better
+  /// there than nowhere. Views into the registry, valid until it changes.
+  std::vector<candidate> candidates(base::time_point now, candidate_rules rules) const;
   /// It failed a dial or a probe once, and has answered after that.
   bool proven_since_failure(const std::string& id) const;
 
@@ -176,7 +190,8 @@ class registry {
   // Of several servers at one address (registry_contest.cpp).
   bool settle_contest(origin_map::iterator at, bool ok, const std::optional<std::string>& incarnation,
                       base::time_point now);
-  void unvoid(const std::string& id, base::time_point now);
+  bool is_outdated(const origin_registration& reg, base::time_point told_at, base::time_point now) const;
+  void unvoid(const std::string& id, const news& from, base::time_point now);
   bool may_return(const std::string& id, const origin_registration& reg) const;
   size_t servers_at(const origin_registration& reg) const;
   void dispute_address(origin& newer, base::time_point now);

@@ -10,6 +10,9 @@ namespace sluice::cluster {
 namespace {
 
 constexpr size_t voided_max = 4096;
+/// So long, and for so many of its heartbeats, an origin is taken to go on though the store names another incarnation.
+constexpr base::duration record_patience = std::chrono::seconds(30);
+constexpr int beats_awaited = 5;
 
 bool is_elsewhere(identity said) { return said == identity::somebody_else || said == identity::silent; }
 
@@ -64,14 +67,41 @@ bool registry::settle_contest(origin_map::iterator at, bool ok, const std::optio
   return false;
 }
 
-/// A void incarnation goes on, and the one that voided it has stopped: that was the late message of a dead one.
-void registry::unvoid(const std::string& id, base::time_point now) {
+/// Whether the store remembers an incarnation of before the one that is known. Clocks differ: whose heartbeats go on is
+/// the later one in any case.
+bool registry::is_outdated(const origin_registration& reg, base::time_point told_at, base::time_point now) const {
+  return std::any_of(origins_.begin(), origins_.end(), [&](const auto& other) {
+    const origin& o = other.second;
+    if (o.fabricated || o.reg.server != reg.server) return false;
+    const auto patience =
+        std::max<base::duration>(record_patience, beats_awaited * o.period().value_or(base::duration{}));
+    const bool goes_on = !o.remembered && o.is_living() && now < o.registered_at + patience;
+    return goes_on || o.told_at >= told_at;
+  });
+}
+
+/// A void incarnation goes on, and whoever has its place now (the one that voided it, or the one that voided that, and
+/// so on) has stopped or is no more: that was the late message of a dead one.
+void registry::unvoid(const std::string& id, const news& from, base::time_point now) {
   const auto known = voided_.find(id);
   if (known == voided_.end()) return;
-  const auto by = origins_.find(known->second.by);
-  if (by == origins_.end() || !heartbeats_stopped(by->second, now)) return;
+  auto successor = origins_.find(known->second.by);
+  auto next = known;
+  for (size_t i = 0; i < voided_.size() && successor == origins_.end(); ++i) {  // they may form a ring
+    next = voided_.find(next->second.by);
+    if (next == voided_.end()) break;
+    successor = origins_.find(next->second.by);
+  }
+  if (successor != origins_.end() && successor->first == id) successor = origins_.end();
+  if (successor != origins_.end()) {
+    const origin& o = successor->second;
+    // What the store remembers is a sign only against what else it remembers, and was said before.
+    const bool is_sign =
+        from.by == registered_by::store ? o.remembered && from.told_at > o.told_at : heartbeats_stopped(o, now);
+    if (!is_sign) return;
+  }
   voided_.erase(known);
-  make_void(by, id);
+  if (successor != origins_.end()) make_void(successor, id);
 }
 
 registry::origin_map::iterator registry::make_void(origin_map::iterator at, const std::string& by) {

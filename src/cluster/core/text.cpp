@@ -1,5 +1,6 @@
 #include "cluster/core/text.hpp"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace sluice::cluster {
@@ -49,6 +50,18 @@ std::optional<std::string> percent_decoded(std::string_view text) {
     i += 2;
   }
   return out;
+}
+
+bool is_fine_id(std::string_view id) {
+  constexpr size_t bytes_max = 128;
+  return id.size() <= bytes_max && std::all_of(id.begin(), id.end(), [](char c) {
+           return c > ' ' && c < 0x7F && std::string_view("{}\"'\\/<>,;&%").find(c) == std::string_view::npos;
+         });
+}
+
+bool is_fine_label(std::string_view label) {
+  constexpr size_t bytes_max = 255;
+  return label.size() <= bytes_max && is_clean_text(label);
 }
 
 }  // namespace sluice::cluster

@@ -1,6 +1,7 @@
 #include "cluster/store/cluster_message.hpp"
 
 #include <boost/json.hpp>
+#include <cstdlib>
 #include <optional>
 #include <utility>
 
@@ -33,6 +34,12 @@ class members {
     if (value == nullptr || !value->is_bool()) missing_ = true;
     return value != nullptr && value->is_bool() && value->get_bool();
   }
+  /// 0 if it is not there.
+  uint64_t number(std::string_view name) const {
+    const json::value* value = object_.if_contains(name);
+    const json::string* text = value == nullptr ? nullptr : value->if_string();
+    return text == nullptr ? 0 : std::strtoull(text->c_str(), nullptr, 10);
+  }
   bool missing() const { return missing_; }
 
  private:
@@ -49,9 +56,10 @@ base::result<cluster_message> parse_what(std::string_view what, members& in) {
   }
   if (what == "origin") return message::origin{in.text("registration"), in.text("host")};
   if (what == "hello") return message::hello{};
-  if (what == "drain") return message::drain{in.text("server"), in.flag("on")};
+  if (what == "drain") return message::drain{in.text("server"), in.flag("on"), in.number("at_ms")};
   if (what == "question") return message::question{in.text("id"), in.text("text")};
   if (what == "answer") return message::answer{in.text("to"), in.text("id"), in.text("text")};
+  if (what == "session_end") return message::session_end{in.text("key")};
   return bad("an unknown message");
 }
 
@@ -75,6 +83,7 @@ std::string message_text(std::string_view from, const cluster_message& message) 
                    out["what"] = "drain";
                    out["server"] = m.server_id;
                    out["on"] = m.on;
+                   out["at_ms"] = std::to_string(m.at_ms);
                  },
                  [&](const message::question& m) {
                    out["what"] = "question";
@@ -86,6 +95,10 @@ std::string message_text(std::string_view from, const cluster_message& message) 
                    out["to"] = m.to;
                    out["id"] = m.id;
                    out["text"] = m.text;
+                 },
+                 [&](const message::session_end& m) {
+                   out["what"] = "session_end";
+                   out["key"] = m.key;
                  },
              },
              message);

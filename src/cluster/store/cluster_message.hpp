@@ -28,6 +28,7 @@ struct hello {};
 struct drain {
   std::string server_id;
   bool on = true;
+  uint64_t at_ms = 0;  ///< wall clock when an operator said so; 0: an older version, which does not tell
 };
 /// Every proxy answers it, to the one who asks.
 struct question {
@@ -39,10 +40,14 @@ struct answer {
   std::string id;  ///< of the question
   std::string text;
 };
+/// A client's session is over: whoever carries it ends it.
+struct session_end {
+  std::string key;  ///< of the session_store, without prefix
+};
 }  // namespace message
 
-using cluster_message =
-    std::variant<message::owner, message::origin, message::hello, message::drain, message::question, message::answer>;
+using cluster_message = std::variant<message::owner, message::origin, message::hello, message::drain, message::question,
+                                     message::answer, message::session_end>;
 
 struct sent_message {
   std::string from;

@@ -31,6 +31,9 @@ class redis_keys {
   std::string proxies() const { return prefix_ + "sluice-proxies"; }
   /// A hash: server id of an origin that is drained → since when, wall clock ms.
   std::string drains() const { return prefix_ + "sluice-drains"; }
+  /// A hash: server id of an origin whose drain was undone → when. In the Cluster slot of drains(): a name with braces
+  /// goes by what stands in them.
+  std::string undone() const { return prefix_ + "sluice-undone:{" + drains() + "}"; }
   /// Any other name, with the prefix.
   std::string named(std::string_view name) const { return prefix_ + std::string(name); }
   /// The channel of publish/subscribe.

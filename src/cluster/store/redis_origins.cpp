@@ -14,6 +14,8 @@ namespace {
 namespace json = boost::json;
 
 constexpr base::duration refresh_max = std::chrono::seconds(30);
+/// Reads under way at once: what else is asked meanwhile must not find the connection full.
+constexpr size_t reads_max = 64;
 
 const runtime::redis_script& server_list() {
   static const runtime::redis_script script{std::string(server_list_script)};
@@ -31,12 +33,20 @@ std::vector<std::string> keys_in(std::string_view text) {
   return keys;
 }
 
+base::duration age_of(const stored_server& s, uint64_t wall_ms) {
+  if (s.wall_ms == 0 || s.wall_ms >= wall_ms) return {};
+  return std::chrono::milliseconds(wall_ms - s.wall_ms);
+}
+
 }  // namespace
 
 void redis_origins::note(const origin_registration& registration, base::time_point now, uint64_t wall_ms) {
   const base::duration refresh = std::min(config_.ttl / 3, refresh_max);
   origin_registration lasting = registration;
-  if (lasting.sluice) lasting.sluice->load = {};
+  if (lasting.sluice) {
+    lasting.sluice->load = {};
+    lasting.sluice->beat = lasting.sluice->since = 0;
+  }
   const std::string key = keys_.server(registration.id());
   std::string text = server_json(lasting, config_.host, 0);
   const auto known = written_.find(registration.id());
@@ -53,33 +63,37 @@ void redis_origins::note(const origin_registration& registration, base::time_poi
   client_.eval(server_list(), {keys_.all_servers()}, {"1", key}, failed);
 }
 
-void redis_origins::load(std::function<void(origin_registration)> each) {
+void redis_origins::load(uint64_t wall_ms, on_stored each) {
+  if (std::exchange(loading_, true)) return;
   client_.call(keys_.all_servers(), {"GET", keys_.all_servers()},
-               [this, each = std::move(each)](base::result<resp::value> answer) mutable {
-                 if (!answer || !answer->is_string()) return;
-                 auto listed = keys_in(answer->text);
+               [this, wall_ms, each = std::move(each)](base::result<resp::value> answer) mutable {
+                 std::vector<std::string> listed;
+                 if (answer && answer->is_string()) listed = keys_in(answer->text);
                  if (listed.size() > config_.origins_max) listed.resize(config_.origins_max);
-                 read_all(std::move(listed), std::move(each));
+                 read_all(std::move(listed), wall_ms, std::move(each));
                });
 }
 
-void redis_origins::read_all(std::vector<std::string> listed, std::function<void(origin_registration)> each) {
-  struct reading {
-    std::function<void(origin_registration)> each;
-    size_t left;
-    std::vector<std::string> expired;
-  };
-  const auto state = std::make_shared<reading>(reading{std::move(each), listed.size(), {}});
-  for (const std::string& key : listed) {
-    client_.call(key, {"GET", key}, [this, state, key](const base::result<resp::value>& answer) {
-      if (answer && answer->is_null()) state->expired.push_back(key);
-      if (answer && answer->is_string()) {
-        auto server = parse_server_json(answer->text, config_.policy);
-        if (server && is_for_us(server->registration, server->host)) state->each(std::move(server->registration));
-      }
-      if (--state->left == 0 && !state->expired.empty()) drop_from_list(state->expired);
-    });
-  }
+void redis_origins::read_all(std::vector<std::string> listed, uint64_t wall_ms, on_stored each) {
+  loading_ = !listed.empty();
+  const auto all = std::make_shared<reading>(reading{std::move(listed), wall_ms, std::move(each), 0, 0, {}});
+  for (size_t i = 0; i < reads_max; ++i) read_next(all);
+}
+
+void redis_origins::read_next(const std::shared_ptr<reading>& all) {
+  if (all->next == all->keys.size()) return;
+  const std::string& key = all->keys[all->next++];
+  client_.call(key, {"GET", key}, [this, all, key](const base::result<resp::value>& answer) {
+    if (answer && answer->is_null()) all->expired.push_back(key);
+    if (answer && answer->is_string()) {
+      auto server = parse_server_json(answer->text, config_.policy);
+      if (server && is_for_us(server->registration, server->host))
+        all->each(std::move(server->registration), age_of(*server, all->wall_ms));
+    }
+    if (++all->done < all->keys.size()) return read_next(all);
+    loading_ = false;
+    if (!all->expired.empty()) drop_from_list(all->expired);
+  });
 }
 
 void redis_origins::drop_from_list(const std::vector<std::string>& expired) {

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -30,9 +31,11 @@ class redis_origins {
   void note(const origin_registration& registration, base::time_point now, uint64_t wall_ms);
   /// What this proxy has noted is written again at its next registration: the store may have lost it.
   void forget_written() { written_.clear(); }
+  /// An origin that is there, and how long ago that was written: by two clocks, and zero if it does not tell.
+  using on_stored = std::function<void(origin_registration, base::duration ago)>;
   /// Reads what is there, and takes keys that have expired off the list. `each` is called for every origin that is
-  /// meant for this host, later.
-  void load(std::function<void(origin_registration)> each);
+  /// meant for this host, later. Nothing while a load is under way.
+  void load(uint64_t wall_ms, on_stored each);
 
   /// Whether addresses of `registration`, told in the network `host`, mean something here.
   bool is_for_us(const origin_registration& registration, const std::string& host) const;
@@ -42,10 +45,20 @@ class redis_origins {
     std::string text;  // without the time
     base::time_point at;
   };
-  void read_all(std::vector<std::string> listed, std::function<void(origin_registration)> each);
+  /// One load().
+  struct reading {
+    std::vector<std::string> keys;
+    uint64_t wall_ms;
+    on_stored each;
+    size_t next, done;
+    std::vector<std::string> expired;
+  };
+  void read_all(std::vector<std::string> listed, uint64_t wall_ms, on_stored each);
+  void read_next(const std::shared_ptr<reading>& all);
   void drop_from_list(const std::vector<std::string>& expired);
 
   runtime::redis_client& client_;
+  bool loading_ = false;
   const redis_keys keys_;
   const config config_;
   std::map<std::string, entry> written_;  // by id

@@ -100,6 +100,26 @@ if new ~= text then redis.call('SET', KEYS[1], new) end
 return #out
 )lua";
 
+/// One operator's word about a drain, if the store has no later one about this server.
+///   KEYS  drained servers, servers whose drain was undone;  ARGV  server id, 1 or 0, wall clock ms
+/// Answers whether it was written.
+inline constexpr std::string_view drain_write_script = R"lua(
+local server, at = ARGV[1], tonumber(ARGV[3])
+local function when(key) return tonumber(redis.call('HGET', key, server) or '') or 0 end
+if at < when(KEYS[1]) or at < when(KEYS[2]) then return 0 end
+local to, from = KEYS[1], KEYS[2]
+if ARGV[2] == '0' then to, from = from, to end
+redis.call('HSET', to, server, ARGV[3])
+redis.call('HDEL', from, server)
+return 1
+)lua";
+
+/// All of them.
+///   KEYS  as above
+inline constexpr std::string_view drain_read_script = R"lua(
+return {redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])}
+)lua";
+
 /// Whether this store is the one that was known: answers its generation, and 1 if it had none before.
 ///   KEYS  the generation's key;  ARGV  a random text, in case there is none
 inline constexpr std::string_view generation_script = R"lua(

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "cluster/store/cluster_message.hpp"
+
 namespace sluice::cluster {
 namespace {
 
@@ -29,6 +31,11 @@ void redis_sessions::get(const std::string& key, on_value done) {
 void redis_sessions::drop(const std::string& key) {
   const std::string name = keys_.named(key);
   client_.call(name, {"DEL", name}, ignore);
+}
+
+void redis_sessions::end(const std::string& key) {
+  drop(key);
+  client_.call({}, {"PUBLISH", keys_.channel(), message_text(proxy_id_, message::session_end{key})}, ignore);
 }
 
 }  // namespace sluice::cluster

@@ -19,7 +19,11 @@ constexpr base::duration presence_interval = std::chrono::seconds(10);
 constexpr uint64_t presence_life_ms = 30'000;
 /// Origins are read again so often: messages about them may have been lost, and Go proxies send none.
 constexpr base::duration load_interval = std::chrono::seconds(10);
+/// Drains are read more often, so that proxies agree within seconds whatever was lost.
+constexpr base::duration drains_interval = std::chrono::seconds(3);
 constexpr size_t questions_max = 64;
+/// Others are left out of the picture: nobody has so many.
+constexpr size_t proxies_max = 1000;
 constexpr size_t answer_bytes_max = 6u << 20;
 
 const runtime::redis_script& generation() {
@@ -43,8 +47,16 @@ redis_state::redis_state(runtime::loop& l, runtime::redis_options server, config
       keys_(config_.key_prefix),
       client_(l, std::move(server), log, metrics),
       store_(client_, keys_, config_.proxy_id),
-      sessions_(client_, keys_),
+      sessions_(client_, keys_, config_.proxy_id),
       origins_(client_, keys_, config_.origins),
+      drains_(
+          l, client_, keys_, log,
+          [this](const std::string& server_id, const redis_drains::word& said, runtime::redis_client::on_reply done) {
+            publish(message::drain{server_id, said.on, said.at_ms}, std::move(done));
+          },
+          [this] {
+            if (listener_.on_drains) listener_.on_drains(drains_.drained());
+          }),
       pulse_(l, [this] { pulse(); }),
       bad_messages_(metrics.counter("sluice_bad_messages_total", "Messages of other proxies that could not be read.")) {
   client_.on_state = [this](bool up) { on_client_state(up); };
@@ -78,10 +90,11 @@ void redis_state::reached(bool cold) {
   reachable_ = true;
   if (cold) {
     origins_.forget_written();
-    for (const std::string& server_id : drains_) unsaved_.try_emplace(server_id, true);
+    drains_.write_again();
+  } else {
+    drains_.save();
   }
-  for (const auto& [server_id, on] : std::map(unsaved_)) save_drain(server_id, on);
-  announced_at_ = loaded_at_ = base::time_point::min();
+  announced_at_ = loaded_at_ = drains_loaded_at_ = base::time_point::min();
   if (listener_.on_store) listener_.on_store(true, cold);
   say(message::hello{});
   pulse();
@@ -98,15 +111,18 @@ void redis_state::pulse() {
   }
   if (loaded_at_ == base::time_point::min() || now >= loaded_at_ + load_interval) {
     loaded_at_ = now;
-    origins_.load([this](origin_registration r) {
-      if (listener_.on_stored_origin) listener_.on_stored_origin(std::move(r));
+    origins_.load(wall_ms(), [this](origin_registration r, base::duration ago) {
+      if (listener_.on_stored_origin) listener_.on_stored_origin(std::move(r), ago);
     });
-    load_drains();
+  }
+  if (drains_loaded_at_ == base::time_point::min() || now >= drains_loaded_at_ + drains_interval) {
+    drains_loaded_at_ = now;
+    drains_.load(wall_ms());
   }
   check_generation();
 }
 
-// -- who is there, and what is drained
+// -- who is there
 
 void redis_state::announce_self() {
   json::object about{{"at_ms", std::to_string(wall_ms())}, {"about", config_.about}};
@@ -118,38 +134,7 @@ void redis_state::leave() {
   if (client_.is_up()) client_.call(keys_.proxies(), {"HDEL", keys_.proxies(), config_.proxy_id}, ignore);
 }
 
-void redis_state::load_drains() {
-  client_.call(keys_.drains(), {"HKEYS", keys_.drains()}, [this](const base::result<resp::value>& answer) {
-    if (!answer || !answer->is_list()) return;
-    drains_.clear();
-    for (const auto& server_id : answer->elements) drains_.insert(server_id.text);
-    for (const auto& [server_id, on] : unsaved_) set_drain(server_id, on);
-    if (listener_.on_drains) listener_.on_drains(drains_);
-  });
-}
-
-void redis_state::set_drain(const std::string& server_id, bool on) {
-  if (on)
-    drains_.insert(server_id);
-  else
-    drains_.erase(server_id);
-}
-
-void redis_state::save_drain(const std::string& server_id, bool on) {
-  unsaved_[server_id] = on;
-  std::vector<std::string> command{on ? "HSET" : "HDEL", keys_.drains(), server_id};
-  if (on) command.push_back(std::to_string(wall_ms()));
-  client_.call(keys_.drains(), std::move(command), [this, server_id, on](const base::result<resp::value>& answer) {
-    const auto at = unsaved_.find(server_id);
-    if (answer && at != unsaved_.end() && at->second == on) unsaved_.erase(at);
-  });
-}
-
-void redis_state::drained(const std::string& server_id, bool on) {
-  set_drain(server_id, on);
-  save_drain(server_id, on);
-  say(message::drain{server_id, on});
-}
+void redis_state::drained(const std::string& server_id, bool on) { drains_.ordered(server_id, on, wall_ms()); }
 
 void redis_state::origin_registered(const origin_registration& registration) {
   if (!client_.is_up()) return;
@@ -159,8 +144,10 @@ void redis_state::origin_registered(const origin_registration& registration) {
 
 // -- messages
 
-void redis_state::say(const cluster_message& message) {
-  client_.call({}, {"PUBLISH", keys_.channel(), message_text(config_.proxy_id, message)}, ignore);
+void redis_state::say(const cluster_message& message) { publish(message, ignore); }
+
+void redis_state::publish(const cluster_message& message, runtime::redis_client::on_reply done) {
+  client_.call({}, {"PUBLISH", keys_.channel(), message_text(config_.proxy_id, message)}, std::move(done));
 }
 
 void redis_state::heard(std::string_view text) {
@@ -185,8 +172,8 @@ void redis_state::take(const std::string&, const message::hello&) {
 }
 
 void redis_state::take(const std::string&, const message::drain& m) {
-  set_drain(m.server_id, m.on);
-  if (listener_.on_drains) listener_.on_drains(drains_);
+  if (drains_.heard(m.server_id, {m.on, m.at_ms}, wall_ms()) && listener_.on_drains)
+    listener_.on_drains(drains_.drained());
 }
 
 void redis_state::take(const std::string& from, const message::question& m) {
@@ -203,12 +190,17 @@ void redis_state::take(const std::string& from, const message::answer& m) {
   asking& a = at->second;
   auto one = std::find_if(a.answers.begin(), a.answers.end(), [&](const answer& x) { return x.proxy_id == from; });
   if (one == a.answers.end()) {
-    a.answers.push_back({from, {}, m.text});  // it has come since the list was read
+    // It has come since the list was read.
+    if (a.answers.size() < proxies_max) a.answers.push_back({from, {}, m.text});
   } else if (!one->text) {
     one->text = m.text;
     --a.missing;
   }
   if (a.missing == 0) finish_asking(m.id);
+}
+
+void redis_state::take(const std::string&, const message::session_end& m) {
+  if (sessions_.on_ended) sessions_.on_ended(m.key);
 }
 
 void redis_state::ask(std::string question, base::duration timeout, std::function<void(std::vector<answer>)> done) {
@@ -244,7 +236,7 @@ void redis_state::begin_asking(const std::string& id, const resp::value& listed,
     const uint64_t at = std::strtoull(text("at_ms").c_str(), nullptr, 10);
     if (at + presence_life_ms < now) {
       gone.push_back(proxy);
-    } else if (proxy != config_.proxy_id) {
+    } else if (proxy != config_.proxy_id && a.answers.size() < proxies_max) {
       a.answers.push_back({proxy, text("about"), std::nullopt});
       ++a.missing;
     }

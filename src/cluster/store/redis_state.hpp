@@ -10,6 +10,7 @@
 #include "base/log.hpp"
 #include "base/time.hpp"
 #include "cluster/store/cluster_message.hpp"
+#include "cluster/store/redis_drains.hpp"
 #include "cluster/store/redis_origins.hpp"
 #include "cluster/store/redis_sessions.hpp"
 #include "cluster/store/redis_store.hpp"
@@ -36,7 +37,7 @@ class redis_state {
     /// Another proxy has heard from this origin.
     std::function<void(origin_registration)> on_origin;
     /// The store knows this origin (but not its load); told again and again.
-    std::function<void(origin_registration)> on_stored_origin;
+    redis_origins::on_stored on_stored_origin;
     /// Somebody wants the whole list of streams of every origin.
     std::function<void()> on_hello;
     /// The servers that are drained, all of them; also when nothing has changed.
@@ -79,10 +80,8 @@ class redis_state {
   void reached(bool cold);
   void pulse();
   void announce_self();
-  void load_drains();
-  void set_drain(const std::string& server_id, bool on);
-  void save_drain(const std::string& server_id, bool on);
   void say(const cluster_message& message);
+  void publish(const cluster_message& message, runtime::redis_client::on_reply done);
   void heard(std::string_view text);
   void take(const std::string& from, const message::owner& m);
   void take(const std::string& from, const message::origin& m);
@@ -90,6 +89,7 @@ class redis_state {
   void take(const std::string& from, const message::drain& m);
   void take(const std::string& from, const message::question& m);
   void take(const std::string& from, const message::answer& m);
+  void take(const std::string& from, const message::session_end& m);
   void begin_asking(const std::string& id, const resp::value& listed, std::string question);
   void finish_asking(const std::string& id);
 
@@ -100,14 +100,14 @@ class redis_state {
   redis_store store_;
   redis_sessions sessions_;
   redis_origins origins_;
+  redis_drains drains_;
   listener listener_;
   runtime::timer pulse_;
   std::string generation_;  // empty: not known yet
   bool reachable_ = false;
   bool checking_ = false;
-  base::time_point announced_at_ = base::time_point::min(), loaded_at_ = base::time_point::min();
-  std::set<std::string> drains_;         // as last heard
-  std::map<std::string, bool> unsaved_;  // of drained(): what the store has not confirmed yet
+  base::time_point announced_at_ = base::time_point::min(), loaded_at_ = base::time_point::min(),
+                   drains_loaded_at_ = base::time_point::min();
   std::map<std::string, asking> asked_;
   uint64_t questions_ = 0;
   base::metric_cell& bad_messages_;

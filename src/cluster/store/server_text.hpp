@@ -14,7 +14,8 @@ std::string server_json(const origin_registration& registration, std::string_vie
 
 struct stored_server {
   origin_registration registration;
-  std::string host;  ///< empty: written by a Go proxy
+  std::string host;      ///< empty: written by a Go proxy
+  uint64_t wall_ms = 0;  ///< when, by the clock of whoever wrote it; 0: it does not tell
 };
 /// Errors as parse_registration().
 base::result<stored_server> parse_server_json(std::string_view text, const address_policy& policy);

@@ -28,6 +28,14 @@ void memory_session_store::drop(const std::string& key) {
   entries_.erase(at);
 }
 
+std::vector<std::pair<std::string, std::string>> memory_session_store::entries() {
+  remove_expired();
+  std::vector<std::pair<std::string, std::string>> all;
+  all.reserve(entries_.size());
+  for (const auto& [key, e] : entries_) all.emplace_back(key, e.value);
+  return all;
+}
+
 void memory_session_store::remove_expired() {
   for (const auto now = now_(); !expiries_.empty() && expiries_.begin()->first <= now;) {
     entries_.erase(expiries_.begin()->second);

@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "base/result.hpp"
 #include "base/time.hpp"
@@ -23,6 +25,11 @@ class session_store {
   /// `done` is called once, possibly from within; later, at most for as long as the store waits for an answer.
   virtual void get(const std::string& key, on_value done) = 0;
   virtual void drop(const std::string& key) = 0;
+  /// drop(), and the session is over wherever it is: other proxies that the store reaches hear it (on_ended), once at
+  /// most.
+  virtual void end(const std::string& key) { drop(key); }
+  /// Another proxy has ended the session of that key. Never from within a call of this class.
+  std::function<void(const std::string& key)> on_ended;
 };
 
 /// Of a single proxy. At most `entries_max`; above it, new ones are not taken (put does nothing).
@@ -36,6 +43,8 @@ class memory_session_store final : public session_store {
   void get(const std::string& key, on_value done) override;
   void drop(const std::string& key) override;
   size_t size() const { return entries_.size(); }  ///< expired ones included until the next call
+  /// What is held: keys and values.
+  std::vector<std::pair<std::string, std::string>> entries();
 
  private:
   using expiry_map = std::multimap<base::time_point, std::string>;

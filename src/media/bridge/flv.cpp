@@ -8,14 +8,17 @@
 namespace sluice::media {
 namespace {
 
+bool is_tag_type(uint8_t type) {
+  return type == flv::audio_tag_type || type == flv::video_tag_type || type == flv::script_tag_type;
+}
+
 void write_tag(uint8_t type, uint32_t timestamp, base::bytes_view body, std::vector<uint8_t>& out) {
   // An AMF3 data message is an AMF0 one behind a format byte (RTMP 1.0 §7.1.1); FLV has only the latter.
   if (type == rtmp::data_amf3 && !body.empty()) {
     type = rtmp::data_amf0;
     body = body.subspan(1);
   }
-  if (type != flv::audio_tag_type && type != flv::video_tag_type && type != flv::script_tag_type) return;
-  if (body.size() <= flv::tag_body_max) flv::write_tag(out, type, timestamp, body);
+  if (is_tag_type(type) && body.size() <= flv::tag_body_max) flv::write_tag(out, type, timestamp, body);
 }
 
 }  // namespace
@@ -48,6 +51,18 @@ void flv_muxer::headers(const header_set& set, uint32_t timestamp, std::vector<u
 void flv_muxer::write(const frame& f, std::vector<uint8_t>& out) {
   note(f);
   write_tag(f.type, f.timestamp, f.body().view(), out);
+}
+
+std::optional<size_t> flv_muxer::write_around_body(const frame& f, std::vector<uint8_t>& out) {
+  const size_t size = f.body().size();
+  if (!is_tag_type(f.type) || size > flv::tag_body_max) return std::nullopt;
+  note(f);
+  const auto header = flv::tag_header(f.type, static_cast<uint32_t>(size), f.timestamp);
+  const auto trailer = flv::tag_trailer(static_cast<uint32_t>(size));
+  out.insert(out.end(), header.begin(), header.end());
+  const size_t at = out.size();
+  out.insert(out.end(), trailer.begin(), trailer.end());
+  return at;
 }
 
 }  // namespace sluice::media

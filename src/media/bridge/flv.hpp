@@ -11,6 +11,7 @@ class flv_muxer final : public stream_muxer {
   void file_header(std::vector<uint8_t>& out) override;
   void headers(const header_set& set, uint32_t timestamp, std::vector<uint8_t>& out) override;
   void write(const frame& f, std::vector<uint8_t>& out) override;
+  std::optional<size_t> write_around_body(const frame& f, std::vector<uint8_t>& out) override;
   bool carries_something() const override { return true; }
   std::vector<std::string> left_out() const override { return {}; }
 

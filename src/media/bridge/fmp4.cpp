@@ -1,5 +1,7 @@
 #include "media/bridge/fmp4.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace sluice::media {
@@ -11,6 +13,11 @@ uint64_t units(uint64_t ms, uint32_t timescale) { return (ms * timescale + 500) 
 
 uint32_t narrow(uint64_t duration) { return static_cast<uint32_t>(std::min<uint64_t>(duration, UINT32_MAX)); }
 
+bool carries(flv::codec c) {
+  using enum flv::codec;
+  return c == avc || c == hevc || c == av1 || c == vp9 || c == aac || c == opus || c == flac || c == mp3;
+}
+
 }  // namespace
 
 void fmp4_muxer::begin(const header_set& headers, const segment_state& at) {
@@ -19,6 +26,7 @@ void fmp4_muxer::begin(const header_set& headers, const segment_state& at) {
   audio_.reset();
   video_frames_.clear();
   audio_frames_.clear();
+  left_out_.clear();
   for (const auto& h : headers) {
     const auto body = h.body().view();
     if (h.type == rtmp::video && !video_) {
@@ -37,8 +45,9 @@ void fmp4_muxer::add(const frame& f, uint64_t dts_ms) {
 void fmp4_muxer::add_video(const frame& f, uint64_t dts_ms) {
   const auto body = f.body().view();
   const auto tag = flv::parse_video_tag(body);
-  if (!tag || !tag->coded || !video_ || tag->codec != video_->codec || tag->track_id != 0) return;
-  if (tag->payload_size == 0) return;
+  if (!tag || !tag->coded || tag->payload_size == 0) return;
+  if (tag->track_id != 0 || !carries(tag->codec)) return leave_out("video", tag->codec, tag->track_id);
+  if (!video_ || tag->codec != video_->codec) return;
   video_frames_.push_back(
       {dts_ms, tag->composition_time_ms, tag->keyframe, f.body(), body.subspan(tag->header_size, tag->payload_size)});
 }
@@ -46,10 +55,16 @@ void fmp4_muxer::add_video(const frame& f, uint64_t dts_ms) {
 void fmp4_muxer::add_audio(const frame& f, uint64_t dts_ms) {
   const auto body = f.body().view();
   const auto tag = flv::parse_audio_tag(body);
-  if (!tag || !tag->coded || tag->track_id != 0 || tag->payload_size == 0) return;
+  if (!tag || !tag->coded || tag->payload_size == 0) return;
+  if (tag->track_id != 0 || !carries(tag->codec)) return leave_out("audio", tag->codec, tag->track_id);
   const auto data = body.subspan(tag->header_size, tag->payload_size);
   if (!audio_ && tag->codec == flv::codec::mp3) audio_ = mp3_track(data);
   if (audio_ && tag->codec == audio_->codec) audio_frames_.push_back({dts_ms, 0, true, f.body(), data});
+}
+
+void fmp4_muxer::leave_out(std::string_view kind, flv::codec codec, uint8_t track_id) {
+  auto name = track_id == 0 ? fmt::format("{} {}", kind, flv::name(codec)) : fmt::format("{} track {}", kind, track_id);
+  if (std::ranges::find(left_out_, name) == left_out_.end()) left_out_.push_back(std::move(name));
 }
 
 mp4::track_run fmp4_muxer::video_run(uint64_t end_ms) const {

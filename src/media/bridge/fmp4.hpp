@@ -17,6 +17,7 @@ class fmp4_muxer final : public segment_muxer {
   std::vector<uint8_t> end(uint64_t end_ms) override;
   std::vector<uint8_t> init() const override;
   stream_description describe() const override;
+  std::vector<std::string> left_out() const override { return left_out_; }
 
  private:
   struct pending {
@@ -28,12 +29,14 @@ class fmp4_muxer final : public segment_muxer {
   };
   void add_video(const frame& f, uint64_t dts_ms);
   void add_audio(const frame& f, uint64_t dts_ms);
+  void leave_out(std::string_view kind, flv::codec codec, uint8_t track_id);
   mp4::track_run video_run(uint64_t end_ms) const;
   mp4::track_run audio_run(uint64_t end_ms) const;
 
   uint32_t sequence_ = 0;
   std::optional<mp4_track> video_, audio_;
   std::vector<pending> video_frames_, audio_frames_;
+  std::vector<std::string> left_out_;
 };
 
 }  // namespace sluice::media

@@ -12,6 +12,8 @@ namespace sluice::media {
 namespace {
 
 constexpr size_t headers_max = 16;
+/// How many segments a source that goes on further back may bring again: more than any retention holds.
+constexpr uint64_t replayed_max = 64;
 constexpr uint64_t list_targets_min =
     3;  // RFC 8216 §6.2.2: the playlist is never shorter than this many target durations
 
@@ -71,6 +73,12 @@ void hls_window::begin_publication(uint64_t number, int64_t wall_ms, uint32_t ta
 void hls_window::resume(const segment_state& state, const header_set& headers) {
   headers_ = headers;
   if (headers_.size() > headers_max) headers_.resize(headers_max);
+  // Numbers of long ago are no replay of what is here: a list that begins anew is better than one that stands still.
+  if (!segments_.empty() && state.number + replayed_max < segments_.front().state.number) {
+    segments_.clear();
+    bytes_ = list_begin_ = 0;
+    playlist_.clear();
+  }
   cuts_.resume(state, std::ranges::any_of(headers_, [](const frame& h) { return h.type == rtmp::video; }));
   live_ = true;
   ended_ = false;

@@ -37,6 +37,8 @@ class segment_muxer {
   /// The initialisation segment for the segment that end() gave last; empty if the container has none.
   virtual std::vector<uint8_t> init() const = 0;
   virtual stream_description describe() const = 0;
+  /// Of the same segment: what the container cannot carry, for people: "video VP9", "audio track 2".
+  virtual std::vector<std::string> left_out() const { return {}; }
 };
 
 std::unique_ptr<segment_muxer> make_segment_muxer(container c);

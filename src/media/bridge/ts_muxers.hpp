@@ -27,6 +27,7 @@ class ts_segment_muxer final : public segment_muxer {
   std::vector<uint8_t> end(uint64_t end_ms) override;
   std::vector<uint8_t> init() const override { return {}; }
   stream_description describe() const override { return description_; }
+  std::vector<std::string> left_out() const override { return ts_ ? ts_->left_out() : std::vector<std::string>{}; }
 
  private:
   std::optional<ts_bridge> ts_;  // one a segment: nothing of an earlier one can show in its bytes

@@ -1,8 +1,12 @@
 #include "proto/flv/file.hpp"
 
+#include <algorithm>
+#include <cstring>
+
 namespace sluice::flv {
 namespace {
 
+constexpr size_t file_header_part = 9;       // without previous tag size 0
 constexpr uint32_t header_bytes_max = 1024;  // of a file header that is longer than we know
 constexpr uint8_t type_mask = 0x1F, filter_flag = 0x20;
 
@@ -40,42 +44,69 @@ void write_tag(std::vector<uint8_t>& out, uint8_t type, uint32_t timestamp, base
   w.bytes(tag_trailer(size));
 }
 
-base::result<bool> reader::read_file_header() {
-  base::byte_reader in(buffer_.pending());
+/// True if the first `count` bytes of the present part are in head_.
+bool reader::gather(base::bytes_view& from, size_t count) {
+  const size_t some = std::min(count - have_, from.size());
+  std::copy_n(from.begin(), some, head_.begin() + static_cast<std::ptrdiff_t>(have_));
+  from = from.subspan(some);
+  have_ += some;
+  return have_ == count;
+}
+
+void reader::enter(part p, size_t skip) {
+  part_ = p;
+  skip_ = skip;
+  have_ = 0;
+}
+
+base::result<void> reader::read_file_header() {
+  base::byte_reader in(head_);
   const uint32_t signature_and_version = in.u32();
   in.u8();  // flags: what there is shows in the tags
   const uint32_t offset = in.u32();
-  if (in.failed()) return false;
   if (signature_and_version >> 8 != 0x464C56) return base::fail("flv_bad_signature", "not an FLV file");
-  if (offset < 9 || offset > header_bytes_max) return base::fail("flv_bad_header", "FLV header of an odd length");
-  if (buffer_.size() < offset + tag_trailer_size) return false;
-  buffer_.consume(offset + tag_trailer_size);
-  return true;
+  if (offset < file_header_part || offset > header_bytes_max)
+    return base::fail("flv_bad_header", "FLV header of an odd length");
+  enter(part::tag_header, offset - file_header_part + tag_trailer_size);
+  return {};
 }
 
-base::result<std::optional<tag>> reader::next() {
-  buffer_.consume(given_);
-  given_ = 0;
-  if (!header_read_) {
-    const auto done = read_file_header();
-    if (!done) return tl::unexpected(done.error());
-    if (!*done) return std::nullopt;
-    header_read_ = true;
-  }
-  base::byte_reader in(buffer_.pending());
+base::result<void> reader::read_tag_header() {
+  base::byte_reader in(head_);
   const uint8_t type = in.u8();
-  const uint32_t size = in.u24();
-  uint32_t timestamp = in.u24();
-  timestamp |= static_cast<uint32_t>(in.u8()) << 24;
-  in.skip(3);  // stream id, always 0
-  if (in.failed()) return std::nullopt;
+  body_size_ = in.u24();
+  timestamp_ = in.u24();
+  timestamp_ |= static_cast<uint32_t>(in.u8()) << 24;  // what follows is the stream id, always 0
   if (type & filter_flag) return base::fail("flv_encrypted", "FLV tag with a filter (encryption)");
-  if (size > body_bytes_max_) return base::fail("flv_tag_too_large", "FLV tag larger than the limit");
-  const auto body = in.bytes(size);
-  in.skip(tag_trailer_size);
-  if (in.failed()) return std::nullopt;
-  given_ = tag_header_size + size + tag_trailer_size;
-  return tag{static_cast<uint8_t>(type & type_mask), timestamp, body};
+  if (body_size_ > body_bytes_max_) return base::fail("flv_tag_too_large", "FLV tag larger than the limit");
+  type_ = type & type_mask;
+  body_ = base::block_ref::allocate(headroom_ + body_size_);
+  enter(part::body, 0);
+  return {};
+}
+
+base::result<std::optional<tag>> reader::next(base::bytes_view& from) {
+  for (;;) {
+    const size_t skipped = std::min(skip_, from.size());
+    from = from.subspan(skipped);
+    skip_ -= skipped;
+    if (skip_ > 0) return std::nullopt;
+    if (part_ == part::file_header) {
+      if (!gather(from, file_header_part)) return std::nullopt;
+      if (const auto ok = read_file_header(); !ok) return tl::unexpected(ok.error());
+    } else if (part_ == part::tag_header) {
+      if (!gather(from, tag_header_size)) return std::nullopt;
+      if (const auto ok = read_tag_header(); !ok) return tl::unexpected(ok.error());
+    } else {
+      const size_t some = std::min(body_size_ - have_, from.size());
+      if (some > 0) std::memcpy(body_.data() + headroom_ + have_, from.data(), some);
+      from = from.subspan(some);
+      have_ += some;
+      if (have_ < body_size_) return std::nullopt;
+      enter(part::tag_header, tag_trailer_size);
+      return tag{type_, timestamp_, {std::move(body_), static_cast<uint32_t>(headroom_), body_size_}};
+    }
+  }
 }
 
 }  // namespace sluice::flv

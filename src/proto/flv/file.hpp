@@ -32,30 +32,39 @@ void write_tag(std::vector<uint8_t>& out, uint8_t type, uint32_t timestamp, base
 struct tag {
   uint8_t type = 0;        ///< tag_type, or one we do not know
   uint32_t timestamp = 0;  ///< ms
-  base::bytes_view body;   ///< valid until the next call of the reader
+  base::slice body;        ///< in a block of its own, with the reader's headroom
 };
 
 /// Takes FLV bytes in pieces of any size and gives whole tags. Not thread-safe.
 ///
-/// feed(), then next() until it gives nothing, then feed() again: then it holds one tag at most besides what was fed.
+/// Each body byte is copied once, to where it stays. Of what came it holds no more than the body of one tag.
 class reader {
  public:
-  explicit reader(uint32_t body_bytes_max = 8u << 20) : body_bytes_max_(body_bytes_max) {}
+  /// `headroom`: writable bytes in front of each body.
+  explicit reader(uint32_t body_bytes_max = 8u << 20, size_t headroom = 0)
+      : body_bytes_max_(body_bytes_max), headroom_(headroom) {}
 
-  void feed(base::bytes_view bytes) { buffer_.append(bytes); }
-  /// The next whole tag, or nothing while it is incomplete. Previous tag sizes are not checked: writers get them wrong.
+  /// Takes bytes off the front of `from` up to the end of a body, and gives that tag; or takes all, and gives nothing.
+  /// Previous tag sizes are not checked: writers get them wrong.
   /// Errors (final): flv_bad_signature, flv_bad_header, flv_tag_too_large, flv_encrypted.
-  base::result<std::optional<tag>> next();
-  /// Bytes held that no tag was made of yet.
-  size_t buffered() const { return buffer_.size() - given_; }
+  base::result<std::optional<tag>> next(base::bytes_view& from);
 
  private:
-  base::result<bool> read_file_header();
+  enum class part : uint8_t { file_header, tag_header, body };
+  bool gather(base::bytes_view& from, size_t count);
+  void enter(part p, size_t skip);
+  base::result<void> read_file_header();
+  base::result<void> read_tag_header();
 
-  uint32_t body_bytes_max_;
-  base::send_buffer buffer_;
-  size_t given_ = 0;  // bytes of the tag handed out last, still in buffer_ because `body` points there
-  bool header_read_ = false;
+  const uint32_t body_bytes_max_;
+  const size_t headroom_;
+  part part_ = part::file_header;
+  size_t skip_ = 0;                              // bytes to leave out in front of it
+  size_t have_ = 0;                              // bytes of it that came
+  std::array<uint8_t, tag_header_size> head_{};  // of a header that is not whole yet
+  uint8_t type_ = 0;                             // of the tag whose body comes
+  uint32_t timestamp_ = 0, body_size_ = 0;
+  base::block_ref body_;
 };
 
 }  // namespace sluice::flv

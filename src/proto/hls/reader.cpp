@@ -7,6 +7,7 @@
 #include <charconv>
 #include <span>
 
+#include "base/lines.hpp"
 #include "proto/hls/playlist.hpp"
 
 namespace sluice::hls {
@@ -22,33 +23,14 @@ constexpr std::array<std::string_view, 10> segment_tags{
     "#EXT-X-PART", "#EXT-X-PROGRAM-DATE-TIME", "#EXT-X-DATERANGE",     "#EXT-X-BITRATE", "#EXT-X-GAP",
 };
 
-// Walks lines. A line ends in LF or CRLF (§4.1); the end belongs to `whole`.
-class line_reader {
- public:
-  explicit line_reader(std::string_view text) : rest_(text) {}
-  bool next() {
-    if (rest_.empty()) return false;
-    const size_t end = rest_.find('\n');
-    whole = rest_.substr(0, end == std::string_view::npos ? end : end + 1);
-    rest_.remove_prefix(whole.size());
-    line = whole;
-    if (line.ends_with('\n')) line.remove_suffix(1);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    return true;
-  }
-  std::string_view whole, line;
-
- private:
-  std::string_view rest_;
-};
-
 std::string_view tag_name(std::string_view line) { return line.substr(0, line.find(':')); }
 
 bool is_blank(std::string_view line) { return line.find_first_not_of(" \t") == std::string_view::npos; }
 
+// X-ASSET-LIST: where an interstitial's assets are listed (RFC 8216bis, appendix D.2).
 bool is_uri_attribute(std::string_view name) {
   name = name.substr(std::min(name.find_first_not_of(" \t"), name.size()));
-  return name == "URI" || name.ends_with("-URI");
+  return name == "URI" || name.ends_with("-URI") || name == "X-ASSET-LIST";
 }
 
 // Attribute lists, §4.2: NAME=value, comma-separated; a quoted value may hold commas and equals signs. What is no
@@ -121,7 +103,7 @@ std::string renumbered(std::string_view head, uint64_t sequence, uint64_t discon
   std::string out;
   bool has_sequence = false, has_discontinuity = false;
   std::string_view end = "\n";
-  for (line_reader in(head); in.next();) {
+  for (base::line_walk in(head); in.next();) {
     end = in.whole.substr(in.line.size());
     const bool media = in.line.starts_with(sequence_tag);
     if (!media && !in.line.starts_with(discontinuity_sequence_tag)) {
@@ -146,7 +128,7 @@ std::string in_force(std::span<const segment_lines> gone, const segment_lines& n
   for (const std::string_view tag : {"#EXT-X-KEY", "#EXT-X-MAP"}) {
     const auto lines_of = [&](const segment_lines& s) {
       std::string lines;
-      for (line_reader in(s.lines); in.next();)
+      for (base::line_walk in(s.lines); in.next();)
         if (tag_name(in.line) == tag) lines += in.whole;
       return lines;
     };
@@ -162,7 +144,7 @@ std::string in_force(std::span<const segment_lines> gone, const segment_lines& n
 // The lines of the first segment of a list: the head's number counts a discontinuity in front of it.
 std::string first_lines(const segment_lines& s) {
   std::string out;
-  for (line_reader in(s.lines); in.next();)
+  for (base::line_walk in(s.lines); in.next();)
     if (in.line != discontinuity_tag) out += in.whole;
   return out;
 }
@@ -174,7 +156,7 @@ base::result<void> check(std::string_view text, const read_limits& limits) {
   constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
   auto from = text;
   if (from.starts_with(byte_order_mark)) from.remove_prefix(byte_order_mark.size());  // forbidden (§4.1), and seen
-  line_reader in(from);
+  base::line_walk in(from);
   if (!in.next() || !in.line.starts_with("#EXTM3U")) return base::fail("hls_not_a_playlist", "no #EXTM3U");
   if (text.find('\0') != std::string_view::npos) return base::fail("hls_not_a_playlist", "a NUL in a playlist");
   size_t lines = 0;
@@ -191,7 +173,7 @@ base::result<std::string> rewrite(std::string_view text, const uri_rewriter& rew
   std::string out;
   out.reserve(text.size() + text.size() / 4);
   bool first = true;
-  for (line_reader in(text); in.next(); first = false) {
+  for (base::line_walk in(text); in.next(); first = false) {
     const auto end = in.whole.substr(in.line.size());
     if (first || is_blank(in.line) || (in.line.starts_with('#') && !in.line.starts_with("#EXT"))) {
       out += in.line;
@@ -213,7 +195,7 @@ base::result<media_lines> parse_media(std::string_view text, const read_limits& 
   uint64_t discontinuity = 0;
   const char* begin = text.data();  // of the part under way
   bool in_head = true, first = true;
-  for (line_reader in(text); in.next(); first = false) {
+  for (base::line_walk in(text); in.next(); first = false) {
     const bool is_tag = first || in.line.starts_with('#');
     const bool is_uri = !is_tag && !is_blank(in.line);
     if (in_head && (is_uri || std::ranges::find(segment_tags, tag_name(in.line)) != segment_tags.end())) {
@@ -258,7 +240,7 @@ std::string merge(const media_lines& older, const media_lines& newer, size_t seg
   if (!before.empty()) {
     // In a playlist that begins with it, a segment's discontinuity may stand in the head's number alone.
     uint64_t said = before.back().discontinuity;
-    for (line_reader in(after.front().lines); in.next();) said += in.line == discontinuity_tag ? 1 : 0;
+    for (base::line_walk in(after.front().lines); in.next();) said += in.line == discontinuity_tag ? 1 : 0;
     const std::string_view end = before.back().lines.ends_with("\r\n") ? "\r\n" : "\n";
     if (said < after.front().discontinuity) out += fmt::format("{}{}", discontinuity_tag, end);
   }

@@ -104,6 +104,15 @@ base::result<std::optional<header>> parse_v2(base::bytes_view bytes) {
 
 }  // namespace
 
+std::optional<bool> has_header(base::bytes_view bytes) {
+  for (const auto signature : {v1_signature, v2_signature}) {
+    if (!may_begin_with(bytes, signature)) continue;
+    if (bytes.size() < signature.size()) return std::nullopt;
+    return true;
+  }
+  return false;
+}
+
 base::result<std::optional<header>> parse(base::bytes_view bytes) {
   if (may_begin_with(bytes, v2_signature)) {
     if (bytes.size() < v2_signature.size()) return std::nullopt;

@@ -26,4 +26,8 @@ struct header {
 /// again with all of them). Fails as soon as no header can come of them: bad_proxy_protocol.
 base::result<std::optional<header>> parse(base::bytes_view bytes);
 
+/// Whether a connection begins with a header, by the whole of a signature: for protocols that may begin with its first
+/// byte, too (HTTP: POST, a blank line). Nothing while more bytes are needed.
+std::optional<bool> has_header(base::bytes_view bytes);
+
 }  // namespace sluice::proxy_protocol

@@ -30,8 +30,9 @@ class message_sink {
 /// or 256 KiB while no media is wanted. Commands (types 17 and 20) and control messages have 64 KiB at most: a longer
 /// one is refused before it takes any memory.
 ///
-/// Errors: bad_chunk_size, message_too_large, command_too_large, too_many_chunk_streams, missing_chunk_header, message_length_changed,
-/// bad_control_message, or what the sink returns. After an error the reader must not be used again.
+/// Errors: bad_chunk_size, message_too_large, command_too_large, too_many_chunk_streams, missing_chunk_header,
+/// message_length_changed, bad_control_message, or what the sink returns. After an error the reader must not be used
+/// again.
 class chunk_reader {
  public:
   chunk_reader(uint32_t message_bytes_max, uint32_t chunk_streams_max)
@@ -63,7 +64,8 @@ class chunk_reader {
     uint32_t received = 0;
     base::block_ref block;
 
-    explicit chunk_stream(uint32_t i) : id(i & 0x1FFFF), type(0), extended(0), extended_absent(0), in_message(0), passed_over(0) {}
+    explicit chunk_stream(uint32_t i)
+        : id(i & 0x1FFFF), type(0), extended(0), extended_absent(0), in_message(0), passed_over(0) {}
   };
   struct basic_header {
     uint8_t format, size;

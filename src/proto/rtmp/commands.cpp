@@ -9,7 +9,7 @@ const amf0::value no_value;
 /// Fewer than amf0 would take: a value in memory is far larger than its byte in a message.
 constexpr amf0::limits command_limits{.values_max = 1024};
 constexpr size_t command_values_max = 16;  // name, transaction, object and arguments
-}
+}  // namespace
 
 const amf0::value& command::argument(size_t i) const { return i + 1 < values.size() ? values[i + 1] : no_value; }
 const amf0::value& command::object() const { return values.empty() ? no_value : values[0]; }

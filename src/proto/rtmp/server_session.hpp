@@ -71,9 +71,9 @@ using server_event = std::variant<connect_request, publish_request, play_request
 ///
 /// Feed receive(); then drain next_event(); answer connect, publish and play by accept or reject, at once or later;
 /// send output(). Memory for messages: 64 KiB each and 256 KiB in all until a publish is accepted (larger media is read
-/// past until then, a larger command is an error), then as session_config says. createStream, releaseStream, FCPublish, getStreamLength, acknowledgements, pings, window sizes and
-/// aggregates are handled inside. An error from receive() or on_timeout() means: send what is in output(), then close;
-/// error::reason is the metric label.
+/// past until then, a larger command is an error), then as session_config says. createStream, releaseStream, FCPublish,
+/// getStreamLength, acknowledgements, pings, window sizes and aggregates are handled inside. An error from receive() or
+/// on_timeout() means: send what is in output(), then close; error::reason is the metric label.
 class server_session {
  public:
   /// `random`: for S1. `config` must outlive the session.

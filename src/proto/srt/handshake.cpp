@@ -144,10 +144,11 @@ reject reject_of(const base::error& e) {
   return reject::rogue;
 }
 
-std::vector<uint8_t> answer_induction(const handshake& request, uint32_t cookie, const base::ip_address& caller) {
+std::vector<uint8_t> answer_induction(const handshake& request, uint32_t cookie, const base::ip_address& caller,
+                                      uint16_t key_bytes) {
   handshake h = request;
   h.version = version_5;
-  h.encryption = 0;
+  h.encryption = key_bytes / 8;  // draft-sharabayko-srt-01, table 2: AES-128 is 2, AES-256 is 4
   h.extension = induction_magic;
   h.cookie = cookie;
   h.peer = peer_field(caller);

@@ -60,7 +60,6 @@ enum class reject : uint16_t {
   timeout = 16,
   bad_request = 1400,
   overload = 1402,
-  forbidden = 1403,
   not_found = 1404,
   bad_mode = 1405,
   conflict = 1409,
@@ -108,8 +107,10 @@ base::result<std::string> check_conclusion(const handshake& h);
 /// The refusal that tells a caller of that error.
 reject reject_of(const base::error& e);
 
-/// The listener's answer to an induction: as long as that, and without state.
-std::vector<uint8_t> answer_induction(const handshake& request, uint32_t cookie, const base::ip_address& caller);
+/// The listener's answer to an induction: as long as that, and without state. `key_bytes` (16, 24, 32): the length of
+/// key that callers take who have a passphrase and no length of their own; 0: none is advertised, and they take 16.
+std::vector<uint8_t> answer_induction(const handshake& request, uint32_t cookie, const base::ip_address& caller,
+                                      uint16_t key_bytes = 0);
 /// The listener's refusal of a conclusion.
 std::vector<uint8_t> refuse_conclusion(const handshake& request, reject why, const base::ip_address& caller);
 

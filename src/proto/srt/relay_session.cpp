@@ -189,9 +189,18 @@ void relay_session::refuse(reject why, std::string_view reason, base::time_point
   finish(reason, now, false);
 }
 
+void relay_session::withdraw(reject why, std::string_view reason, base::time_point now) {
+  if (state_ != session_state::running) return;
+  std::erase_if(out_, [](const output& o) { return o.to_client; });
+  ran_ = false;
+  say_goodbye(false, now);
+  state_ = session_state::concluding;
+  refuse(why, reason, now);
+}
+
 void relay_session::end(std::string_view reason, base::time_point now) {
   if (state_ == session_state::ended) return;
-  if (state_ != session_state::running) return refuse(unanswered_, reason, now);
+  if (state_ != session_state::running) return refuse(reject::down, reason, now);
   finish(reason, now, true);
   say_goodbye(true, now);
   goodbye_at_ = base::time_point::min();

@@ -57,7 +57,10 @@ class relay_session {
   verdict from_origin(base::bytes_view datagram, base::time_point now);
   /// While it does not run.
   void refuse(reject why, std::string_view reason, base::time_point now);
-  /// Tells both sides, if it runs. `reason`: a literal.
+  /// Of a session that has just come to run, before poll(): the caller is refused instead, and the origin told that it
+  /// is over.
+  void withdraw(reject why, std::string_view reason, base::time_point now);
+  /// Tells both sides, if it runs; else it is the server that goes down (reject::down). `reason`: a literal.
   void end(std::string_view reason, base::time_point now);
   void on_timeout(base::time_point now);
 

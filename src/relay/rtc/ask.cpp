@@ -16,6 +16,7 @@ namespace json = boost::json;
 constexpr size_t json_bytes_max = 2 * sdp::bytes_max;  // line ends and quotes are escaped there
 
 constexpr std::string_view cors_prefix = "access-control-";
+constexpr std::string_view sdp_type = "application/sdp", fragment_type = "application/trickle-ice-sdpfrag";
 
 bool is_media_type(std::string_view content_type, std::string_view wanted) {
   content_type = content_type.substr(0, content_type.find(';'));
@@ -97,7 +98,7 @@ base::result<rtc_ask> parse_rtc_ask(const runtime::http_request& request, rtc_fo
     if (ask) ask->external = external_of(request);
     return ask;
   }
-  if (!is_media_type(request.header("content-type"), "application/sdp"))
+  if (!is_media_type(request.header("content-type"), sdp_type))
     return base::fail("unsupported_media_type", "Content-Type wants application/sdp");
   if (request.body.size() > sdp::bytes_max) return base::fail("body_too_large", "the offer is too large");
   rtc_ask ask;
@@ -112,6 +113,41 @@ base::result<rtc_ask> parse_rtc_ask(const runtime::http_request& request, rtc_fo
   ask.body = std::move(*offer);
   ask.external = external_of(request);
   return ask;
+}
+
+base::result<rtc_patch> parse_rtc_patch(const runtime::http_request& request, const base::endpoint& placeholder) {
+  const auto types = rtc_patch_types(request.path);
+  rtc_patch patch;
+  patch.is_answer = is_media_type(request.header("content-type"), sdp_type);
+  const bool known = patch.is_answer ? types.find(sdp_type) != types.npos
+                                     : is_media_type(request.header("content-type"), fragment_type);
+  if (!known) return base::fail("unsupported_media_type", fmt::format("Content-Type wants {}", types));
+  if (request.body.size() > sdp::bytes_max) return base::fail("body_too_large", "the body is too large");
+  const auto parsed = patch.is_answer ? sdp::parse(request.body) : sdp::parse_fragment(request.body);
+  if (!parsed) return tl::unexpected(parsed.error());
+  patch.ufrag = parsed->first_ufrag();
+  if (patch.is_answer && patch.ufrag.empty()) return base::fail("bad_sdp", "ice-ufrag is missing");
+  patch.body = patch.is_answer ? sdp::replace_candidates(request.body, {&placeholder, 1}, true)
+                               : sdp::drop_candidates(request.body);
+  return patch;
+}
+
+std::string_view rtc_patch_types(std::string_view path) {
+  return path.starts_with("/rtc/v1/whip") ? fragment_type : "application/trickle-ice-sdpfrag, application/sdp";
+}
+
+std::vector<base::endpoint> rtc_candidates(const rtc_reach& reach) {
+  const auto port = reach.media.port;
+  std::vector<base::endpoint> out;
+  for (const auto& address : reach.advertised) out.push_back({address, port});
+  if (!out.empty()) return out;
+  if (reach.wanted) return {{reach.wanted->address, reach.wanted->port != 0 ? reach.wanted->port : port}};
+  const auto& media = reach.media.address;
+  if (!media.is_unspecified()) return {reach.media};
+  // A socket of all IPv6 addresses takes IPv4 as well (udp_socket).
+  if (!media.is_v4() || reach.api.is_v4()) return {{reach.api, port}};
+  if (const auto beside = reach.v4_beside(reach.api)) return {{*beside, port}};
+  return {};
 }
 
 int rtc_status_of(const base::error& e) {
@@ -166,6 +202,18 @@ std::optional<std::string> resource_of(std::string_view location, std::string_vi
   return fmt::format("{}/{}", path.substr(0, path.rfind('/')), location);
 }
 
+std::string resource_of(const runtime::http_response& answer, std::string_view path) {
+  std::string out;
+  for (const auto& [name, value] : answer.headers)
+    if (is_header(name, {"location"}))
+      if (auto resource = resource_of(value, path)) out = std::move(*resource);
+  return out;
+}
+
+bool is_counter_offer(const runtime::http_response& answer) {
+  return answer.status == 406 && is_media_type(answer.content_type, sdp_type);
+}
+
 header_list returned_rtc_headers(const header_list& headers) {
   std::string connection;
   for (const auto& [name, value] : headers)
@@ -180,10 +228,11 @@ header_list returned_rtc_headers(const header_list& headers) {
   return out;
 }
 
-void allow_rtc_pages(header_list& headers) {
-  headers.emplace_back("Access-Control-Allow-Origin", "*");
+header_list rtc_page_headers() {
   // `*` is no name for all in requests with credentials, nor does it ever mean Authorization (Fetch, 3.2.5).
-  headers.emplace_back("Access-Control-Expose-Headers", "Location, Link, ETag, Accept-Patch, Retry-After, *");
+  return {{"Access-Control-Allow-Origin", "*"},
+          {"Access-Control-Expose-Headers",
+           "Location, Link, ETag, Accept-Patch, Accept-Post, Allow, Retry-After, WWW-Authenticate, *"}};
 }
 
 }  // namespace sluice::relay

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/buffer.hpp"
+#include "relay/source_rates.hpp"
 
 namespace sluice::relay {
 namespace {
@@ -17,8 +18,6 @@ uint64_t keyed_hash(uint64_t seed, base::bytes_view bytes) {
   return h ^ h >> 33;
 }
 
-constexpr size_t v6_network_bytes = 8;
-
 }  // namespace
 
 bool token_bucket::take(double per_second, double burst, base::time_point now) {
@@ -31,9 +30,8 @@ bool token_bucket::take(double per_second, double burst, base::time_point now) {
 }
 
 bool source_rate::take(const base::ip_address& from, base::time_point now) {
-  base::bytes_view bytes(from.bytes());
-  if (!from.is_v4()) bytes = bytes.first(v6_network_bytes);
-  return buckets_[keyed_hash(seed_, bytes) % buckets_.size()].take(per_second_, burst_, now);
+  const auto source = counted_source(from);
+  return buckets_[keyed_hash(seed_, source.bytes()) % buckets_.size()].take(per_second_, burst_, now);
 }
 
 uint64_t recent_misses::hash_of(std::string_view name) const { return keyed_hash(seed_, base::as_bytes(name)); }

@@ -20,8 +20,8 @@ class token_bucket {
   base::time_point at_{};
 };
 
-/// How often each source may do something. Sources share buckets by a keyed hash of their address (of IPv6 the /64):
-/// who does not know the seed cannot choose whom he shares one with.
+/// How often each source (counted_source()) may do something. Sources share buckets by a keyed hash: who does not know
+/// the seed cannot choose whom he shares one with.
 class source_rate {
  public:
   source_rate(uint64_t seed, double per_second, double burst, size_t buckets = 16384)

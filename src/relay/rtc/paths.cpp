@@ -3,6 +3,16 @@
 #include <algorithm>
 
 namespace sluice::relay {
+namespace {
+
+/// FNV-1a. Of a check that was made with the password; who has only seen it cannot choose another.
+uint32_t hash_of(base::bytes_view transaction) {
+  uint64_t h = 0xCBF29CE484222325;
+  for (const uint8_t b : transaction) h = (h ^ b) * 0x100000001B3;
+  return static_cast<uint32_t>(h ^ h >> 32);
+}
+
+}  // namespace
 
 size_t rtc_paths::find(const base::endpoint& peer) const {
   const auto at = std::find_if(paths_.begin(), paths_.end(), [&](const entry& e) { return e.is.at.peer == peer; });
@@ -19,15 +29,39 @@ void rtc_paths::check(const path& from, base::bytes_view transaction, bool nomin
     } else {
       paths_.emplace_back();
     }
+    paths_[index].number = ++entries_n_;
   }
   paths_[index].is = from;
   paths_[index].checked_at = now;
   heard(index, nominates, now);
 
+  remember(hash_of(transaction), paths_[index].number);
   auto& last = asked_[asked_n_++ % asked_max];
   if (transaction.size() == last.transaction.size())
     std::copy(transaction.begin(), transaction.end(), last.transaction.begin());
   last.from = from;
+}
+
+const rtc_paths::seen* rtc_paths::find_seen(uint32_t transaction) const {
+  const auto at = std::find_if(seen_.begin(), seen_.end(), [&](const seen& s) { return s.transaction == transaction; });
+  return at == seen_.end() ? nullptr : &*at;
+}
+
+/// Once: copies sent from the client's own address must not push the others out.
+void rtc_paths::remember(uint32_t transaction, uint32_t number) {
+  if (find_seen(transaction) != nullptr) return;
+  if (seen_.size() < transactions_max) {
+    seen_.push_back({transaction, number});
+  } else {
+    seen_[seen_at_++ % transactions_max] = {transaction, number};
+  }
+}
+
+bool rtc_paths::is_replayed(const base::endpoint& peer, base::bytes_view transaction) const {
+  const auto* before = find_seen(hash_of(transaction));
+  if (before == nullptr) return false;
+  const size_t index = find(peer);
+  return index == paths_.size() || paths_[index].number != before->path;
 }
 
 bool rtc_paths::data(const runtime::udp_path& from, base::time_point now) {

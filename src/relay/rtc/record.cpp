@@ -6,11 +6,21 @@ namespace sluice::relay {
 
 namespace json = boost::json;
 
+namespace {
+
+constexpr std::string_view ufrag_key = "srs-proxy-ufrag:";
+
+}  // namespace
+
 std::string text_of(const rtc_record& r) {
   json::object o{{"stream_url", r.stream_url}, {"ufrag", r.ufrag}};
-  if (!r.origin.empty())
-    o["sluice"] =
-        json::object{{"origin", r.origin}, {"password", r.password}, {"rtc", r.rtc}, {"kind", name_of(r.kind)}};
+  if (r.origin.empty()) return json::serialize(o);
+  json::object ours{{"origin", r.origin}, {"password", r.password}, {"rtc", r.rtc}, {"kind", name_of(r.kind)}};
+  if (!r.resource.empty() && r.location.size() + r.resource.size() <= rtc_resource_bytes_max) {
+    ours["location"] = r.location;
+    ours["resource"] = r.resource;
+  }
+  o["sluice"] = std::move(ours);
   return json::serialize(o);
 }
 
@@ -32,11 +42,17 @@ std::optional<rtc_record> parse_rtc_record(std::string_view text) {
     r.password = member(o, "password");
     r.rtc = member(o, "rtc");
     r.kind = member(o, "kind") == name_of(rtc_kind::publish) ? rtc_kind::publish : rtc_kind::play;
+    r.location = member(o, "location");
+    r.resource = member(o, "resource");
   }
   return r;
 }
 
 std::string rtc_stream_key(const cluster::stream_key& key) { return "srs-proxy-rtc:" + key.str(); }
-std::string rtc_username_key(std::string_view username) { return "srs-proxy-ufrag:" + std::string(username); }
+std::string rtc_username_key(std::string_view username) { return std::string(ufrag_key) + std::string(username); }
+
+std::string_view rtc_username_of(std::string_view key) {
+  return key.starts_with(ufrag_key) ? key.substr(ufrag_key.size()) : std::string_view();
+}
 
 }  // namespace sluice::relay

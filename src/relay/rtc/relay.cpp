@@ -10,8 +10,8 @@ namespace {
 
 // From an address that is its client's: agents check each pair every 20 ms at most (RFC 8445 §14.2).
 constexpr double checks_per_second = 100, checks_burst = 200;
-// From other addresses, for one session. Each costs a verification.
-constexpr double strangers_per_second = 20, strangers_burst = 40;
+// From addresses that are not its client's yet, for one session. After the first check they are.
+constexpr double newcomers_per_second = 20, newcomers_burst = 40;
 constexpr base::duration miss_life = std::chrono::seconds(2);
 // Datagrams on their way to other shards. It is few who come there: those who just move, or have several addresses.
 constexpr size_t foreign_max = 512;
@@ -36,6 +36,11 @@ base::metric_cell& bytes_cell(base::metrics& m, const char* dir) {
 }
 
 }  // namespace
+
+base::metric_cell& rtc_dropped(base::metrics& metrics, std::string_view reason) {
+  return metrics.counter("sluice_rtc_dropped_total", "Datagrams of WebRTC clients that went nowhere.",
+                         {{"reason", std::string(reason)}});
+}
 
 size_t rtc_relay::endpoint_hash::operator()(const base::endpoint& e) const {
   uint64_t a, b;
@@ -91,7 +96,7 @@ void rtc_relay::on_datagrams(runtime::udp_socket&, std::span<const runtime::data
       last = &at->second;
       last_at = d.path.peer;
     }
-    to_origin(*last->of, d.path, d.bytes);
+    if (!to_origin(*last->of, d.path, d.bytes)) last = nullptr;
   }
 }
 
@@ -101,7 +106,7 @@ void rtc_relay::on_stun(const runtime::datagram& d) {
   if (m->cls == stun::message_class::request && !m->username.empty()) {
     if (m->method != stun::binding) return drop("bad_stun");
     const auto name = names_.find(m->username);
-    if (name == names_.end()) return on_unknown_name(m->username, d.path.peer);
+    if (name == names_.end()) return on_unknown_name(m->username, d);
     return on_check(name->second, *m, d);
   }
   // An answer to what the origin asked, or a sign of life.
@@ -110,54 +115,74 @@ void rtc_relay::on_stun(const runtime::datagram& d) {
   to_origin(*known->second.of, d.path, d.bytes);
 }
 
+/// Nothing of the session changes before the check has proved to be its client's, and to be no copy of another: forged
+/// ones cost it nothing of what its own checks may.
 void rtc_relay::on_check(known_name& name, const stun::message& m, const runtime::datagram& d) {
+  if (name.session->over.load(std::memory_order_acquire)) return drop("over");
   const auto now = here_.loop.now();
   const auto there = peers_.find(d.path.peer);
   const bool known = there != peers_.end() && there->second.of->session == name.session &&
                      now - there->second.checked_at <= rtc_paths::consent_time;
-  if (known && !there->second.checks.take(checks_per_second, checks_burst, now)) return drop("rate");
-  if (!known && !may_come(name, m, d)) return;
+  // Its home alone can tell a copy: until then it does not take the address of another.
+  const bool is_anothers = !known && there != peers_.end() && there->second.of->session != name.session &&
+                           now - there->second.checked_at <= rtc_paths::consent_time;
+  if (!known && !sources_.take(d.path.peer.address, now)) return drop("rate");
+  if (!is_genuine(name, m, d.bytes)) return;
   local_session& s = local(name.session);
-  enter(s, d.path.peer).checked_at = now;
+  if (s.up && s.paths.is_replayed(d.path.peer, m.transaction)) return drop("replayed");
+  const bool in_time = known ? there->second.checks.take(checks_per_second, checks_burst, now)
+                             : name.newcomers.take(newcomers_per_second, newcomers_burst, now);
+  if (!in_time) return drop("rate");
   if (!settle(s)) return;
-  s.session->client_at.store(ns(now), std::memory_order_relaxed);
+  if (s.up) checked(s, {d.path, here_.index}, m.transaction, m.use_candidate);
+  if (s.up || !is_anothers) enter(s, d.path.peer).checked_at = now;
   if (!s.up)
     return hand_over({name.session, {d.path, here_.index}, std::string(base::as_text(d.bytes)), true, m.use_candidate});
-  s.paths.check({d.path, here_.index}, m.transaction, m.use_candidate, now);
   forward(s, d.bytes);
 }
 
-/// Whether a check from an address that is not yet its client's is one of the client.
-bool rtc_relay::may_come(known_name& name, const stun::message& m, const runtime::datagram& d) {
-  const auto now = here_.loop.now();
-  if (!sources_.take(d.path.peer.address, now) || !name.strangers.take(strangers_per_second, strangers_burst, now)) {
+/// Every check is verified (RFC 8445 §7.3, RFC 7675 §5.1), also those from its client's address: that may be forged.
+bool rtc_relay::is_genuine(const known_name& name, const stun::message& m, base::bytes_view bytes) {
+  if (name.password.empty()) return true;
+  if (!verifications_.take(here_.config.verifications_per_second, here_.config.verifications_burst, here_.loop.now())) {
     drop("rate");
     return false;
   }
-  if (name.password.empty() || stun::integrity_holds(d.bytes, m, name.password)) return true;
+  if (stun::integrity_holds(bytes, m, name.password)) return true;
   drop("bad_integrity");
   return false;
 }
 
-void rtc_relay::on_unknown_name(std::string_view username, const base::endpoint& from) {
+/// A check of its client, at its home.
+void rtc_relay::checked(local_session& s, const rtc_paths::path& from, base::bytes_view transaction, bool nominates) {
+  const auto now = here_.loop.now();
+  s.session->client_at.store(ns(now), std::memory_order_relaxed);
+  s.paths.check(from, transaction, nominates, now);
+}
+
+void rtc_relay::on_unknown_name(std::string_view username, const runtime::datagram& d) {
   const auto now = here_.loop.now();
   if (!stun::parse_username(username)) return drop("bad_username");
   if (misses_.has(username, now)) return drop("unknown_name");
-  if (!sources_.take(from.address, now) ||
+  if (!sources_.take(d.path.peer.address, now) ||
       !lookups_.take(here_.config.lookups_per_second, here_.config.lookups_burst, now))
     return drop("rate");
-  misses_.add(username, now);  // until the answer is there
-  drop("unknown_name");
-  here_.reports.look_up(std::string(username), from, here_.index);
+  here_.reports.look_up({std::string(username), d.path, here_.index, std::string(base::as_text(d.bytes))});
 }
 
-void rtc_relay::to_origin(local_session& s, const runtime::udp_path& from, base::bytes_view bytes) {
-  if (!s.up) return hand_over({s.session, {from, here_.index}, std::string(base::as_text(bytes))});
+/// False if the address is nobody's any more: its peer is gone.
+bool rtc_relay::to_origin(local_session& s, const runtime::udp_path& from, base::bytes_view bytes) {
+  if (!s.up) {
+    hand_over({s.session, {from, here_.index}, std::string(base::as_text(bytes))});
+    return true;
+  }
   if (!s.paths.data(from, here_.loop.now())) {
     drop("no_consent");
-    return erase_peer(from.peer);
+    erase_peer(from.peer);
+    return false;
   }
   forward(s, bytes);
+  return true;
 }
 
 void rtc_relay::forward(local_session& s, base::bytes_view bytes) {
@@ -192,11 +217,24 @@ void rtc_relay::add(std::shared_ptr<rtc_session> s, rtc_credentials with) {
   names_.insert_or_assign(std::move(with.username), known_name{std::move(s), std::move(with.password), {}});
 }
 
-void rtc_relay::miss(const std::string& username) { misses_.add(username, here_.loop.now()); }
+void rtc_relay::retry(rtc_lookup check) {
+  const auto m = stun::parse(base::as_bytes(check.bytes));
+  const auto name = names_.find(check.username);
+  if (!m || name == names_.end()) return drop("unknown_name");  // its session has ended meanwhile
+  on_check(name->second, *m, {check.from, {reinterpret_cast<uint8_t*>(check.bytes.data()), check.bytes.size()}});
+}
+
+void rtc_relay::miss(const std::string& username, size_t checks) {
+  misses_.add(username, here_.loop.now());
+  for (size_t n = 0; n < checks; ++n) drop("unknown_name");
+}
+
+void rtc_relay::forget(const std::shared_ptr<rtc_session>& s, const std::string& username) {
+  if (const auto at = names_.find(username); at != names_.end() && at->second.session == s) names_.erase(at);
+}
 
 void rtc_relay::remove(const std::shared_ptr<rtc_session>& s, const std::vector<std::string>& usernames) {
-  for (const auto& name : usernames)
-    if (const auto at = names_.find(name); at != names_.end() && at->second.session == s) names_.erase(at);
+  for (const auto& name : usernames) forget(s, name);
   const auto node = sessions_.extract(s.get());
   if (node.empty()) return;
   for (const auto& at : node.mapped()->peers) peers_.erase(at);
@@ -215,11 +253,14 @@ rtc_relay::peer& rtc_relay::enter(local_session& s, const base::endpoint& from) 
   if (p.of == &s) return p;
   if (!is_new) std::erase(p.of->peers, from);
   p = {.of = &s};
-  s.peers.push_back(from);
-  if (s.peers.size() > rtc_paths::paths_max) {
-    peers_.erase(s.peers.front());
-    s.peers.erase(s.peers.begin());
+  if (s.peers.size() >= rtc_paths::paths_max) {
+    // The one that has made way in `paths`, too, which has taken `from` in already; elsewhere than at home, the oldest.
+    auto out = std::find_if(s.peers.begin(), s.peers.end(), [&](const auto& e) { return !s.paths.has(e); });
+    if (out == s.peers.end()) out = s.peers.begin();
+    peers_.erase(*out);
+    s.peers.erase(out);
   }
+  s.peers.push_back(from);
   return p;
 }
 
@@ -228,8 +269,9 @@ void rtc_relay::erase_peer(const base::endpoint& at) {
   if (!node.empty()) std::erase(node.mapped().of->peers, at);
 }
 
-/// A session that has no home finds it here. False if that fails.
+/// A session that has no home finds it here. False if that fails, or the session is over.
 bool rtc_relay::settle(local_session& s) {
+  if (s.session->over.load(std::memory_order_acquire)) return false;
   int nobody = rtc_session::homeless;
   if (!s.session->home.compare_exchange_strong(nobody, own(), std::memory_order_acq_rel)) return true;
   auto opened = upstream::open(*this, s);
@@ -262,7 +304,9 @@ void rtc_relay::take(foreign what) {
   local_session& s = *at->second;
   const auto now = here_.loop.now();
   if (what.is_check) {
-    s.paths.check(what.from, transaction_of(base::as_bytes(what.bytes)), what.nominates, now);
+    const auto transaction = transaction_of(base::as_bytes(what.bytes));
+    if (s.paths.is_replayed(what.from.at.peer, transaction)) return drop("replayed");
+    checked(s, what.from, transaction, what.nominates);
   } else if (!s.paths.data(what.from.at, now)) {
     return drop("no_consent");
   }
@@ -291,9 +335,7 @@ void rtc_relay::adopt(moving what) {
 
 void rtc_relay::drop(std::string_view reason) {
   auto& cell = dropped_[reason];
-  if (cell == nullptr)
-    cell = &here_.metrics.counter("sluice_rtc_dropped_total", "Datagrams of WebRTC clients that went nowhere.",
-                                  {{"reason", std::string(reason)}});
+  if (cell == nullptr) cell = &rtc_dropped(here_.metrics, reason);
   cell->add();
 }
 

@@ -22,11 +22,23 @@ namespace sluice::relay {
 
 class rtc_relay;
 
+/// A check (STUN binding request) whose name no session of the shard has.
+struct rtc_lookup {
+  std::string username;
+  runtime::udp_path from;
+  unsigned shard = 0;
+  std::string bytes;  ///< the whole of it: a message that stun::parse() takes, so at most stun::message_bytes_max
+};
+
+/// Counts datagrams of WebRTC clients that went nowhere.
+base::metric_cell& rtc_dropped(base::metrics& metrics, std::string_view reason);
+
 /// What a shard has to say to the control thread. Called on the shard; carried over by posting.
 class rtc_reports {
  public:
-  /// A check came with a name that no session here has. What may follow is add(), or miss() with the name.
-  virtual void look_up(const std::string& username, const base::endpoint& from, unsigned shard) = 0;
+  /// A check came with a name that no session here has. What may follow is add() and retry() with the check, or miss()
+  /// with its name.
+  virtual void look_up(rtc_lookup check) = 0;
   /// Its media cannot be carried (any more). `reason` is a literal.
   virtual void failed(const std::shared_ptr<rtc_session>& s, std::string_view reason) = 0;
 
@@ -67,13 +79,19 @@ class rtc_relay final : runtime::udp_handler {
 
   // By the control thread, posted.
   void add(std::shared_ptr<rtc_session> s, rtc_credentials with);
-  /// The session is over. `usernames`: all that add() told.
+  /// The session's client does not ask by that name any more.
+  void forget(const std::shared_ptr<rtc_session>& s, const std::string& username);
+  /// The session is over. `usernames`: all that add() told and forget() has not taken back.
   void remove(const std::shared_ptr<rtc_session>& s, const std::vector<std::string>& usernames);
-  void miss(const std::string& username);
+  /// A check that was looked up counts as if it came in now, but is not looked up again.
+  void retry(rtc_lookup check);
+  /// Nobody has that name: `checks` with it came in vain, and for a while no more of them are looked up.
+  void miss(const std::string& username, size_t checks);
 
   runtime::loop& loop() { return here_.loop; }
   size_t sessions() const { return sessions_.size(); }  ///< that have come to this shard
   size_t peers() const { return peers_.size(); }
+  size_t names() const { return names_.size(); }
 
  private:
   struct upstream;
@@ -81,7 +99,7 @@ class rtc_relay final : runtime::udp_handler {
   struct known_name {
     std::shared_ptr<rtc_session> session;
     std::string password;
-    token_bucket strangers;  // checks from addresses that are not its client's yet
+    token_bucket newcomers;  // its client's checks from addresses that it had not before
   };
   struct peer {
     local_session* of = nullptr;
@@ -108,9 +126,10 @@ class rtc_relay final : runtime::udp_handler {
   void on_datagrams(runtime::udp_socket& socket, std::span<const runtime::datagram> batch) override;
   void on_stun(const runtime::datagram& d);
   void on_check(known_name& name, const stun::message& m, const runtime::datagram& d);
-  void on_unknown_name(std::string_view username, const base::endpoint& from);
-  bool may_come(known_name& name, const stun::message& m, const runtime::datagram& d);
-  void to_origin(local_session& s, const runtime::udp_path& from, base::bytes_view bytes);
+  void on_unknown_name(std::string_view username, const runtime::datagram& d);
+  bool is_genuine(const known_name& name, const stun::message& m, base::bytes_view bytes);
+  void checked(local_session& s, const rtc_paths::path& from, base::bytes_view transaction, bool nominates);
+  bool to_origin(local_session& s, const runtime::udp_path& from, base::bytes_view bytes);
   void to_client(local_session& s, std::span<const runtime::datagram> batch);
   void forward(local_session& s, base::bytes_view bytes);
 
@@ -134,7 +153,7 @@ class rtc_relay final : runtime::udp_handler {
   std::shared_ptr<std::atomic<size_t>> foreign_under_way_ = std::make_shared<std::atomic<size_t>>(0);
   source_rate sources_;
   recent_misses misses_;
-  token_bucket lookups_;
+  token_bucket lookups_, verifications_;
   base::metric_cell &bytes_in_, &bytes_out_;
   std::unordered_map<std::string_view, base::metric_cell*> dropped_;
 };

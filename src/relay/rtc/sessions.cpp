@@ -2,23 +2,27 @@
 
 #include <algorithm>
 
-#include "relay/rtc/record.hpp"
+#include "relay/source_rates.hpp"
 #include "runtime/process.hpp"
 
 namespace sluice::relay {
 namespace {
 
 constexpr base::duration sweep_interval = std::chrono::seconds(1);
-constexpr size_t credentials_max = 4;  // of one session: the oldest are forgotten
-constexpr std::string_view consent_expired = "consent_expired", shutdown = "shutdown";
+constexpr size_t credentials_max = 4;  // of one session
+constexpr std::string_view never_connected = "never_connected", consent_expired = "consent_expired",
+                           shutdown = "shutdown", upgraded = "upgraded";
 
 int64_t ns(base::time_point t) { return t.time_since_epoch().count(); }
 base::time_point at(const std::atomic<int64_t>& stored) {
   return base::time_point(base::duration(stored.load(std::memory_order_relaxed)));
 }
 
-/// Whether the client may still be somebody's: then what another proxy needs of it is left in the store.
-bool may_go_on(std::string_view reason) { return reason == consent_expired || reason == shutdown; }
+/// Whether the client may be another proxy's, or become it: then what that needs is left in the store. Who never came
+/// here may have been there all the time.
+bool may_go_on(std::string_view reason) {
+  return reason == never_connected || reason == consent_expired || reason == shutdown || reason == upgraded;
+}
 
 }  // namespace
 
@@ -27,14 +31,16 @@ rtc_sessions::rtc_sessions(const surroundings& around)
       id_prefix_(runtime::random_id(8)),
       sessions_cell_(around.metrics.gauge("sluice_sessions", "Client connections open now.",
                                           {{"role", "proxy"}, {"proto", "rtc"}})),
-      sweep_timer_(around.control, [this] { sweep(); }) {}
+      sweep_timer_(around.control, [this] { sweep(); }) {
+  here_.store.on_ended = [this](const std::string& key) { ended_elsewhere(key); };
+}
 
-rtc_sessions::~rtc_sessions() = default;
+rtc_sessions::~rtc_sessions() { here_.store.on_ended = nullptr; }
 
-base::result<void> rtc_sessions::admit(const base::ip_address& source) const {
-  if (entries_.size() >= here_.config.sessions_max)
+base::result<void> rtc_sessions::admit(const base::ip_address& client) const {
+  if (entries_.size() >= here_.config.sessions_max || (here_.config.sessions && here_.config.sessions->full()))
     return base::fail("too_many_sessions", "this server has as many WebRTC sessions as it may");
-  const auto of_source = by_source_.find(source);
+  const auto of_source = by_source_.find(counted_source(client));
   if (of_source != by_source_.end() && of_source->second >= here_.config.sessions_per_source_max)
     return base::fail("too_many_of_source", "too many WebRTC sessions from this address");
   return {};
@@ -59,7 +65,7 @@ rtc_entry& rtc_sessions::open(opening o) {
   auto [node, added] = entries_.emplace(
       key, rtc_entry{session,
                      {o.credentials},
-                     o.client.address,
+                     counted_source(o.client.address),
                      std::move(o.location),
                      std::move(o.resource),
                      std::move(o.to.api),
@@ -70,10 +76,14 @@ rtc_entry& rtc_sessions::open(opening o) {
   rtc_entry& e = node->second;
   by_username_.emplace(o.credentials.username, key);
   if (!e.location.empty()) by_location_.emplace(e.location, key);
+  e.place = runtime::session_place::take_beyond(here_.config.sessions);
   ++by_source_[e.source];
   sessions_cell_.add(1);
   e.log.started(session->origin_id, now);
-  if (session->kind == rtc_kind::publish) here_.owners.publish_started(session->key, e.epoch);
+  if (session->kind == rtc_kind::publish) {
+    here_.owners.publish_started(session->key, e.epoch);
+    here_.owners.note(session->key, {0, "webrtc", session->origin_id, e.epoch, session->id});
+  }
   tell(e, e.credentials.back());
   store(e);
   here_.store.put(rtc_stream_key(session->key), text_of({session->key.str(), o.credentials.username}),
@@ -84,14 +94,20 @@ rtc_entry& rtc_sessions::open(opening o) {
 
 void rtc_sessions::add_credentials(rtc_entry& e, rtc_credentials with) {
   if (by_username_.contains(with.username)) return;
-  if (e.credentials.size() >= credentials_max) {
-    by_username_.erase(e.credentials.front().username);
-    e.credentials.erase(e.credentials.begin());
-  }
+  // The oldest is forgotten, but not the first: by that the session's Location may name it at other proxies.
+  if (e.credentials.size() >= credentials_max) forget(e, e.credentials.begin() + 1);
   by_username_.emplace(with.username, e.session.get());
   e.credentials.push_back(std::move(with));
   tell(e, e.credentials.back());
   store(e);
+}
+
+void rtc_sessions::forget(rtc_entry& e, std::vector<rtc_credentials>::iterator which) {
+  const auto name = std::move(which->username);
+  e.credentials.erase(which);
+  by_username_.erase(name);
+  here_.store.drop(rtc_username_key(name));
+  for (auto* relay : relays_) relay->loop().post([relay, s = e.session, name] { relay->forget(s, name); });
 }
 
 void rtc_sessions::tell(const rtc_entry& e, const rtc_credentials& with) {
@@ -101,10 +117,19 @@ void rtc_sessions::tell(const rtc_entry& e, const rtc_credentials& with) {
 void rtc_sessions::store(rtc_entry& e) {
   e.stored_at = here_.control.now();
   const auto& s = *e.session;
-  const auto& c = e.credentials.back();
-  here_.store.put(rtc_username_key(c.username),
-                  text_of({s.key.str(), c.username, s.origin_id, c.password, s.origin.to_string(), s.kind}),
-                  here_.config.store_ttl);
+  rtc_record r{.stream_url = s.key.str(), .origin = s.origin_id, .rtc = s.origin.to_string(), .kind = s.kind};
+  if (e.location != e.resource) {
+    r.location = e.location;
+    r.resource = e.resource;
+  }
+  // Each: the client may be asked for by the name that it began with.
+  for (const auto& c : e.credentials) store_credentials(r, c);
+}
+
+void rtc_sessions::store_credentials(rtc_record r, rtc_credentials with) {
+  r.ufrag = with.username;
+  r.password = std::move(with.password);
+  here_.store.put(rtc_username_key(r.ufrag), text_of(r), here_.config.store_ttl);
 }
 
 void rtc_sessions::end(const std::shared_ptr<rtc_session>& s, std::string_view reason) {
@@ -124,6 +149,15 @@ void rtc_sessions::end(const std::shared_ptr<rtc_session>& s, std::string_view r
   sessions_cell_.add(-1);
   if (s->kind == rtc_kind::publish) here_.owners.publish_ended(s->key, e.epoch);
   e.log.ended(reason, here_.control.now(), s->bytes_in, s->bytes_out, 0);
+}
+
+void rtc_sessions::end_everywhere(const std::string& username) {
+  if (const auto* e = find_username(username)) end(e->session, "deleted");
+  here_.store.end(rtc_username_key(username));
+}
+
+void rtc_sessions::ended_elsewhere(const std::string& key) {
+  if (const auto* e = find_username(std::string(rtc_username_of(key)))) end(e->session, "deleted");
 }
 
 rtc_entry* rtc_sessions::find_location(const std::string& location) {
@@ -164,7 +198,7 @@ void rtc_sessions::sweep() {
 std::string_view rtc_sessions::overdue(const rtc_entry& e) const {
   const auto limit = here_.control.now() - here_.config.consent;
   const auto& s = *e.session;
-  if (at(s.client_at) < limit) return s.home == rtc_session::homeless ? "never_connected" : consent_expired;
+  if (at(s.client_at) < limit) return s.home == rtc_session::homeless ? never_connected : consent_expired;
   if (s.home != rtc_session::homeless && at(s.origin_at) < limit) return "origin_silent";
   return {};
 }
@@ -204,7 +238,11 @@ bool rtc_sessions::refuse_move(const cluster::action::move& what) {
   return false;
 }
 
-void rtc_sessions::close_all(std::string_view reason) {
+void rtc_sessions::close(std::string_view reason) {
+  // First: what ends here may well stay in the store, where nobody of this process may find it again.
+  alive_.reset();
+  stop_resuming();
+  relays_.clear();
   end_where(reason, [](const rtc_entry&) { return true; });
 }
 

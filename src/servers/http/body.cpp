@@ -20,8 +20,8 @@ runtime::http_response answer_with(const runtime::http_request& request, const h
   const size_t size = body.bytes->size();
   // A condition on the range that does not hold makes it a request for the whole (§13.1.5).
   const auto condition = request.header("if-range");
-  const auto part =
-      condition.empty() || condition == body.etag ? runtime::parse_range(request.header("range"), size) : std::nullopt;
+  const auto range = request.method == "HEAD" ? std::string_view() : request.header("range");  // §14.2
+  const auto part = condition.empty() || condition == body.etag ? runtime::parse_range(range, size) : std::nullopt;
   if (!part) {
     r.shared_body = body.bytes;
     return r;

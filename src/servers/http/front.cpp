@@ -10,9 +10,10 @@ runtime::http_server::handler make_http_front(const http_front& front, const clu
       if (status == 405) response.headers.emplace_back("Allow", "GET, HEAD, OPTIONS");
       respond(std::move(response));
     };
+    if (request.method == "OPTIONS" && request.path == "*") return respond(options_response());  // RFC 9110 §9.3.7
     const auto target = parse_media_target(request, rules);
     if (!target) return refuse(400, target.error().reason, target.error().text);
-    const http_front::answer* chosen = nullptr;
+    const media_answer* chosen = nullptr;
     switch (target->kind) {
       case media_kind::none:
         return front.other(request, std::move(respond));

@@ -19,6 +19,17 @@ media::hls_settings settings_for(const media::hls_settings& common, std::optiona
   return s;
 }
 
+size_t count(std::string_view text, std::string_view what) {
+  size_t n = 0;
+  for (size_t at = text.find(what); at != std::string_view::npos; at = text.find(what, at + what.size())) ++n;
+  return n;
+}
+
+/// Whether all segments of a playlist are gaps.
+bool shows_nothing(std::string_view playlist) {
+  return count(playlist, "\n#EXTINF:") == count(playlist, "\n#EXT-X-GAP\n");
+}
+
 }  // namespace
 
 hls_channel::hls_channel(hls_server& server, const cluster::stream_address& address,
@@ -27,7 +38,13 @@ hls_channel::hls_channel(hls_server& server, const cluster::stream_address& addr
       address_(address),
       wish_(wish_name(wish)),
       session_(fmt::format("{}-hls-{:x}", server.id_prefix_, ++server.ids_)),
-      window_(address.key.stream, settings_for(server.limits_.window, wish), media::make_segment_muxer),
+      window_(address.key.stream, settings_for(server.limits_.window, wish),
+              [this](media::container c) {
+                auto muxer = media::make_segment_muxer(c);
+                muxer_ = muxer.get();
+                format_ = c;
+                return muxer;
+              }),
       wait_(server.loop_, [this] { on_wait_over(); }) {
   server_.log_.info("hls_start", {{"session", session_}, {"stream", address_.key.str()}, {"format", wish_}});
 }
@@ -75,6 +92,7 @@ void hls_channel::on_frames() {
         ->take_headers();  // the window gets those in force with its first frame, and all later ones among the frames
     take(*f, reader_->next_number());
     reader_->pop();
+    if (window_.revision() != revision_) note_left_out();
   }
   if (!waiting_.empty() && !window_.media_playlist().empty()) serve_waiting();
 }
@@ -101,9 +119,26 @@ void hls_channel::take(const media::frame& f, uint64_t number) {
   window_.add(own);
 }
 
+/// The playlist has changed: mostly for a new segment.
+void hls_channel::note_left_out() {
+  revision_ = window_.revision();
+  const auto names = muxer_ ? muxer_->left_out() : std::vector<std::string>{};
+  carries_something_ = names.empty() || !shows_nothing(window_.media_playlist());
+  auto left_out = fmt::format("{}", fmt::join(names, ", "));
+  if (left_out.empty() || left_out == left_out_) return;
+  left_out_ = std::move(left_out);
+  server_.log_.warn("tracks_left_out", {{"session", session_},
+                                        {"stream", address_.key.str()},
+                                        {"proto", "hls"},
+                                        {"format", format_ == media::container::mpegts ? "ts" : "fmp4"},
+                                        {"codecs", left_out_}});
+}
+
 void hls_channel::answer(const runtime::http_request& request, runtime::http_server::respond respond) {
   watch(request);
-  if (!window_.media_playlist().empty()) return respond(response(request));
+  // A stream that is gone can be had on for as long as there is something of it.
+  const bool has_playlist = !window_.media_playlist().empty() && (carries_something_ || no_stream_ == 0);
+  if (has_playlist) return respond(response(request));
   if (no_stream_ != 0) return respond(http_failure(no_stream_, no_stream_text_));
   if (server_.waiting_ >= server_.limits_.waiting_max)
     return respond(http_failure(503, "as many requests wait for a first segment as may"));
@@ -113,6 +148,10 @@ void hls_channel::answer(const runtime::http_request& request, runtime::http_ser
 }
 
 runtime::http_response hls_channel::response(const runtime::http_request& request) const {
+  if (!carries_something_)
+    return http_failure(415,
+                        fmt::format("HLS in {} carries none of the stream's tracks ({})",
+                                    format_ == media::container::mpegts ? "MPEG-TS" : "fragmented MP4", left_out_));
   http_body body;
   body.content_type = media::playlist_content_type;
   body.cache_control = media::playlist_cache_control;

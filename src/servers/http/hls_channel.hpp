@@ -41,6 +41,7 @@ class hls_channel final : public media::reader_owner, public stream_watcher {
   void on_passed(passed answer) override;
 
   void take(const media::frame& f, uint64_t number);
+  void note_left_out();
   runtime::http_response response(const runtime::http_request& request) const;
   void serve_waiting();
   void refuse_waiting(int status, std::string_view text);
@@ -50,7 +51,12 @@ class hls_channel final : public media::reader_owner, public stream_watcher {
   const cluster::stream_address address_;
   const std::string wish_;  // auto, ts or fmp4
   const std::string session_;
+  media::segment_muxer* muxer_ = nullptr;  // the window's
+  media::container format_ = media::container::mpegts;
   media::hls_window window_;
+  uint64_t revision_ = 0;  // of the window, when note_left_out() was called last
+  std::string left_out_;   // tracks that the newest segment does not carry, as they were logged last
+  bool carries_something_ = true;
   std::unique_ptr<stream_lease> lease_;
   media::hub* hub_ = nullptr;
   std::unique_ptr<media::reader> reader_;

@@ -59,14 +59,14 @@ void hls_server::playlist(const runtime::http_request& request, const media_targ
                           runtime::http_server::respond respond) {
   const auto media = request.query_value("media");
   const auto w = parse_wish(media.empty() ? request.query_value("hls") : media);
-  if (!w) return respond(http_failure(400, "hls is ts or fmp4"));
+  if (!w) return respond(http_failure(400, unknown_hls_format));
   auto* channel = open(target.address, *w, request);
   if (!channel) return respond(http_failure(503, "as many streams are cut into segments as may"));
   channel->answer(request, std::move(respond));
 }
 
-void hls_server::segment(const runtime::http_request& request, const media_target&,
-                         runtime::http_server::respond respond) {
+void hls_server::segment(const runtime::http_request& request, const media_target& target,
+                         runtime::http_server::respond respond, const media_answer& as_stream) {
   const auto path = std::string_view(request.target).substr(0, request.target.find('?'));
   const auto slash = path.rfind('/');
   const auto file = slash == std::string_view::npos ? path : path.substr(slash + 1);
@@ -86,6 +86,8 @@ void hls_server::segment(const runtime::http_request& request, const media_targe
     return respond(answer_with(
         request, {found->bytes, std::string(found->content_type), found->etag, std::string(found->cache_control)}));
   }
+  if (target.may_be_stream && as_stream && streams_.publishes(target.address.key))
+    return as_stream(request, target, std::move(respond));
   respond(http_failure(404, "no such segment"));
 }
 

@@ -41,7 +41,9 @@ class hls_server {
 
   void playlist(const runtime::http_request& request, const media_target& target,
                 runtime::http_server::respond respond);
-  void segment(const runtime::http_request& request, const media_target& target, runtime::http_server::respond respond);
+  /// `as_stream`: serves what may be a segment, and is none, but a stream that is published.
+  void segment(const runtime::http_request& request, const media_target& target, runtime::http_server::respond respond,
+               const media_answer& as_stream = {});
 
   size_t channels() const { return channels_.size(); }
   void close_all();

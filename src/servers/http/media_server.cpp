@@ -36,8 +36,9 @@ void media_server::play(const runtime::http_request& request, const media_target
   http_player& player = *p;
   player.slot_ = players_.size();
   players_.push_back(std::move(p));
-  if (players_.size() > limits_.sessions_max)
-    return player.refuse(503, "too_many_sessions", "this server has as many players as it may");
+  player.place_ = runtime::session_place::take(limits_.sessions);
+  if (!player.place_.held())
+    return player.refuse(503, "too_many_sessions", "this server has as many players and other sessions as it may");
   player.start();
 }
 
@@ -62,6 +63,7 @@ base::metric_cell& media_server::refused(std::string_view proto, std::string_vie
 }
 
 void media_server::retire(http_player& p) {
+  p.place_.give_back();
   const size_t slot = p.slot_;
   if (retired_.empty()) loop_.defer([this] { retired_.clear(); });
   retired_.push_back(std::move(players_[slot]));

@@ -10,6 +10,7 @@
 #include "runtime/descriptor_budget.hpp"
 #include "runtime/http_server.hpp"
 #include "runtime/loop.hpp"
+#include "runtime/session_budget.hpp"
 #include "servers/http/format_set.hpp"
 #include "servers/http/stream_access.hpp"
 #include "servers/http/target.hpp"
@@ -19,8 +20,8 @@ namespace sluice::servers {
 class http_player;
 
 struct media_server_limits {
-  size_t sessions_max = SIZE_MAX;                     ///< players at once
   runtime::descriptor_budget* descriptors = nullptr;  ///< which the HTTP server counts by, too; outlives this
+  runtime::session_budget* sessions = nullptr;        ///< shared by the process, likewise; null: no limit
   base::duration player_stall = std::chrono::seconds(20);
   /// How long a player waits for a first keyframe, where the answer depends on what the stream is made of.
   base::duration start_wait = std::chrono::seconds(10);

@@ -17,7 +17,7 @@ constexpr int send_buffer_bytes = 256 * 1024;
 constexpr int not_sent_bytes = 64 * 1024;
 // A player has nothing more to say once it has asked.
 constexpr uint64_t bytes_in_max = 64 * 1024;
-constexpr size_t parts_max = 64;
+constexpr size_t parts_max = 128;  // two for each tag of a burst, where bodies are not copied
 // What waits for a player before a source of its own is paused: a block is a read of that source, or more.
 constexpr size_t blocks_before_pause = 8;
 

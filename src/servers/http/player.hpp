@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "runtime/session_budget.hpp"
 #include "runtime/tcp.hpp"
 #include "servers/http/media_server.hpp"
 #include "servers/http/session_log.hpp"
@@ -65,6 +66,7 @@ class http_player final : public runtime::io_handler, public media::byte_reader_
   std::string_view close_reason_;
   bool answered_ = false, closed_ = false, source_paused_ = false;
   size_t slot_ = 0;  // in server_.players_
+  runtime::session_place place_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

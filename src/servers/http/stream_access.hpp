@@ -51,6 +51,8 @@ class stream_access {
  public:
   /// The watcher hears of it later, or from within, and nothing any more once the lease is gone.
   virtual std::unique_ptr<stream_lease> open(const stream_ask& ask, stream_watcher& w) = 0;
+  /// Whether somebody publishes the stream here, where that is known at once.
+  virtual bool publishes(const cluster::stream_key&) const { return false; }
 
  protected:
   ~stream_access() = default;

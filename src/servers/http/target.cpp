@@ -30,13 +30,16 @@ std::string_view extension_of(std::string_view path) {
   return path.substr(dot);
 }
 
-// `{stream}-{number}.ts`: segments are counted from the wall clock in seconds on (segments_from_now()).
-bool names_segment(std::string_view path) {
-  constexpr size_t digits_min = 10;
+// `{stream}-{number}.ts`: segments are counted from the wall clock in seconds on (segments_from_now()), and never
+// faster than that goes, so until the year 2286 their numbers have ten digits. Other dates in names are longer or
+// shorter.
+bool may_name_segment(std::string_view path) {
+  constexpr size_t digits_of_seconds = 10;
   const auto dash = path.rfind('-');
   const auto number =
       dash == std::string_view::npos ? std::string_view{} : path.substr(dash + 1, path.size() - dash - 4);
-  return number.size() >= digits_min && number.find_first_not_of("0123456789") == std::string_view::npos;
+  return number.size() == digits_of_seconds && number.front() != '0' &&
+         number.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
 std::string_view file_of(std::string_view path) { return path.substr(path.rfind('/') + 1); }
@@ -53,18 +56,22 @@ base::result<media_target> parse_media_target(const runtime::http_request& reque
   if (extension == ".flv") {
     target.kind = media_kind::endless;
   } else if (extension == ".ts") {
-    const bool segment = names_segment(request.path) || has_id;
-    target.kind = segment ? media_kind::segment : media_kind::endless;
+    const bool by_name = may_name_segment(request.path);
+    target.may_be_stream = by_name && !has_id && request.header(segment_header).empty();
+    target.kind = by_name || has_id ? media_kind::segment : media_kind::endless;
     target.format = http_format::ts;
   } else if (extension == ".m3u8") {
     target.kind = media_kind::playlist;
   } else if (has_id || media::parse_hls_name(file_of(request.path))) {
     target.kind = media_kind::segment;
   }
-  if (target.kind == media_kind::none || target.kind == media_kind::segment) return target;
+  if (target.kind == media_kind::none || (target.kind == media_kind::segment && !target.may_be_stream)) return target;
   const std::string_view raw = std::string_view(request.target).substr(0, request.target.find('?'));
   auto address = cluster::parse_http(request.header("host"), raw, request.query, rules);
-  if (!address && !has_id) return tl::unexpected(address.error());
+  if (!address && target.may_be_stream)
+    target.may_be_stream = false;
+  else if (!address && !has_id)
+    return tl::unexpected(address.error());
   if (address) target.address = std::move(*address);
   return target;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,12 +24,22 @@ enum class media_kind : uint8_t {
   playlist,  ///< `.m3u8`
   segment,   ///< a part of an HLS playlist: one of our names (of 10 digits, if `.ts`), or any with `?spbhid=`
 };
+/// What both HLS servers say to another `?hls=` or `?media=` than ts, fmp4 and auto, with 400.
+inline constexpr std::string_view unknown_hls_format = "hls is ts or fmp4";
 
 struct media_target {
   media_kind kind = media_kind::none;
   http_format format = http_format::flv;  ///< of endless
   cluster::stream_address address;        ///< of endless and playlist; empty if only the spbhid names the stream
+  /// A segment by its name, or HTTP-TS of a stream whose own name ends like that (`cam-1795679408.ts`): `address` is
+  /// that stream's. It is the segment if there is one.
+  bool may_be_stream = false;
 };
+/// With this header (of any value) such a name is a segment's: as proxies ask for one.
+inline constexpr std::string_view segment_header = "X-Sluice-Segment";
+/// Whoever serves a kind of URL.
+using media_answer =
+    std::function<void(const runtime::http_request&, const media_target&, runtime::http_server::respond)>;
 
 /// By the path's extension. Error: bad_stream_name.
 base::result<media_target> parse_media_target(const runtime::http_request& request, const cluster::vhost_rules& rules);

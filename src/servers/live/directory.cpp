@@ -60,8 +60,9 @@ base::result<live_stream*> directory::publish(const cluster::stream_key& key, co
   s.publication_ = what.id;
   s.wait_.cancel();
   if (!what.numbered) {
+    const auto before = s.hub.next_segments_start();
     s.hub.begin_source(loop_.now(), what.id);
-    begin_segments(s);
+    begin_segments(s, before);
   }
   if (what.replays) keep_replay(s);
   epochs_.held(key, true);
@@ -69,7 +70,9 @@ base::result<live_stream*> directory::publish(const cluster::stream_key& key, co
   return &s;
 }
 
-void directory::begin_segments(live_stream& s) { s.hub.begin_segments(segments_from_now(limits_.hls_segment)); }
+void directory::begin_segments(live_stream& s, const std::optional<media::publication_start>& before) {
+  s.hub.begin_segments(before ? segments_go_on(*before, limits_.hls_segment) : segments_from_now(limits_.hls_segment));
+}
 
 void directory::unpublish(live_stream& s, live_publisher& p) {
   if (s.publisher_ != &p) return;

@@ -109,7 +109,8 @@ class directory {
   /// second_publisher, stale_epoch, at_capacity, too_many_streams.
   base::result<live_stream*> publish(const cluster::stream_key& key, const publication& what, live_publisher& p);
   /// The publication has no numbers, or came without word of where its segments begin: they are counted from here.
-  void begin_segments(live_stream& s);
+  /// `before`: what the publication before has left (hub::next_segments_start).
+  void begin_segments(live_stream& s, const std::optional<media::publication_start>& before = {});
   void unpublish(live_stream& s, live_publisher& p);
   /// `e`: the epoch under which the player's proxy was told that this origin owns the stream, zero: none.
   /// Error reason: too_many_streams.

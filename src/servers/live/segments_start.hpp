@@ -17,4 +17,15 @@ inline media::publication_start segments_from_now(base::duration target) {
   return {seconds, seconds, wall_ms, static_cast<uint32_t>(duration_cast<milliseconds>(target).count()), 0};
 }
 
+/// The same for one that comes back: `next` is what the one before left (hub::next_segments_start), so that players
+/// find its segments in the playlist that they have.
+inline media::publication_start segments_go_on(media::publication_start next, base::duration target) {
+  const auto now = segments_from_now(target);
+  // What was sent faster than real time may have come so far that a later publication elsewhere would begin below it.
+  if (next.number > now.number || next.discontinuities > now.discontinuities) return now;
+  next.wall_ms = now.wall_ms;
+  next.target_ms = now.target_ms;
+  return next;
+}
+
 }  // namespace sluice::servers

@@ -226,6 +226,7 @@ void connection::on_deadline() {
 void connection::start_playing(media::hub& h, uint32_t stream_id, media::reader_start start) {
   reader_ = std::make_unique<media::reader>(h, *this, start);
   reader_->set_stream_id(stream_id);
+  reader_->set_joining();
   dropped_ = 0;
 }
 

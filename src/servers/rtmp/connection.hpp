@@ -10,6 +10,7 @@
 #include "media/reader.hpp"
 #include "proto/rtmp/server_session.hpp"
 #include "runtime/loop.hpp"
+#include "runtime/session_budget.hpp"
 #include "runtime/tcp.hpp"
 
 namespace sluice::servers {
@@ -133,6 +134,7 @@ class connection final : public runtime::io_handler, public media::reader_owner 
   bool hangup_ = false;      // the client has closed its side: read to the end
   bool read_waits_ = false;  // readiness came while reading was paused
   size_t slot_ = 0;          // in server_.connections_
+  runtime::session_place place_;
 };
 
 }  // namespace sluice::servers

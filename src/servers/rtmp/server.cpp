@@ -106,12 +106,14 @@ std::string rtmp_server::next_id() { return fmt::format("{}-{:x}", id_prefix_, +
 
 void rtmp_server::on_accept(runtime::tcp_stream stream, const base::endpoint& peer) {
   // New work is refused before the descriptors run out, so that the work under way can go on.
-  const bool full = sessions() >= limits_.sessions_max;
+  auto place = runtime::session_place::take(limits_.sessions);
+  const bool full = !place.held();
   if (full && over_limit_ >= over_limit_max) return refuse(peer, "too_many_sessions");
   if (limits_.descriptors && !limits_.descriptors->take()) return refuse(peer, "no_descriptors");
   auto c = std::make_unique<connection>(*this, std::move(stream), peer, next_id());
   c->handler_ = make_handler_(*c);
   c->slot_ = connections_.size();
+  c->place_ = std::move(place);
   connections_.push_back(std::move(c));
   if (full) set_standing(*connections_.back(), connection::standing::over_limit);
   show_sessions();
@@ -121,7 +123,10 @@ void rtmp_server::on_accept(runtime::tcp_stream stream, const base::endpoint& pe
 void rtmp_server::set_standing(connection& c, connection::standing s) {
   if (c.standing_ != connection::standing::session) --count_of(c.standing_);
   c.standing_ = s;
-  if (s != connection::standing::session) ++count_of(s);
+  if (s != connection::standing::session) {
+    ++count_of(s);
+    c.place_.give_back();
+  }
   show_sessions();
 }
 
@@ -135,6 +140,7 @@ void rtmp_server::refuse(const base::endpoint& peer, std::string_view reason) {
 
 void rtmp_server::retire(connection& c) {
   if (limits_.descriptors) limits_.descriptors->give();
+  c.place_.give_back();
   std::erase(read_again_, &c);
   const size_t slot = c.slot_;
   if (retired_.empty()) loop_.defer([this] { retired_.clear(); });

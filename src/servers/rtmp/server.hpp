@@ -11,6 +11,7 @@
 #include "proto/rtmp/server_session.hpp"
 #include "runtime/descriptor_budget.hpp"
 #include "runtime/loop.hpp"
+#include "runtime/session_budget.hpp"
 #include "runtime/tcp.hpp"
 #include "servers/rtmp/connection.hpp"
 #include "servers/rtmp/hub_flusher.hpp"
@@ -19,8 +20,8 @@ namespace sluice::servers {
 
 struct server_limits {
   rtmp::session_config session;
-  size_t sessions_max = SIZE_MAX;                     ///< of this server
   runtime::descriptor_budget* descriptors = nullptr;  ///< shared by the process; outlives the server
+  runtime::session_budget* sessions = nullptr;        ///< shared by the process, likewise; null: no limit
   base::duration player_stall = std::chrono::seconds(20);
   bool proxy_protocol = false;             ///< accept PROXY protocol from trusted peers
   std::vector<base::network> trusted;      ///< whose address prefix, PROXY header and `sluice` fields are believed

@@ -22,7 +22,8 @@ def _hvcc():
 
 HVCC = _hvcc()
 AV1C = bytes.fromhex("81050c000a0b00000024c4ffdf0068022032")
-VPCC = bytes.fromhex("010000000010080202020000")
+#: VPCodecConfigurationBox with its version: profile 0, level 1, 8 bits, 4:2:0 (1: collocated), BT.709.
+VPCC = bytes.fromhex("01000000000a820202020000")
 OPUS_HEAD = b"OpusHead" + bytes.fromhex("01023801" "80bb0000" "000000")
 FLAC_HEAD = b"fLaC" + bytes.fromhex("80000022" "1000100000000000000000bb8002f000000000") + bytes(16)
 

@@ -11,16 +11,16 @@ from .waiting import PATIENCE, Signal, Timeout
 
 class HttpViewer:
     """One request on a connection of its own. `status` and `headers` (names in lower case) when it returns; what comes then is kept
-    in `data`, on the reactor's thread. `closed`: why it ended, or None."""
+    in `data`, on the reactor's thread. `closed`: why it ended, or None. `prefix`: bytes sent before it."""
 
-    def __init__(self, address, target, method="GET", headers=(), host=None, read=True, wait=True, receive_buffer=None):
+    def __init__(self, address, target, method="GET", headers=(), host=None, read=True, wait=True, receive_buffer=None, prefix=b""):
         self.signal = Signal()
         self.data, self.closed = bytearray(), None
         self.status, self.headers = None, {}
         self._head = bytearray()
         self.sock = net.connect(address, receive_buffer=receive_buffer)
         lines = [f"{method} {target} HTTP/1.1", f"Host: {host or address}", *[f"{n}: {v}" for n, v in headers], "", ""]
-        self.sock.sendall("\r\n".join(lines).encode())
+        self.sock.sendall(prefix + "\r\n".join(lines).encode())
         self._reading = read
         if read:
             self.sock.setblocking(False)

@@ -130,9 +130,10 @@ def _check_alone(p):
 
 
 class Checker:
-    """The versions of one playlist, oldest first."""
+    """The versions of one playlist, oldest first. Not `strict`: it may begin anew, as for a publisher whom another proxy has brought."""
 
-    def __init__(self):
+    def __init__(self, strict=True):
+        self.strict = strict
         self.known = {}  # number → Segment, as first seen
         self.last = None
 
@@ -159,12 +160,10 @@ class Checker:
         demand(not before.ended or text and p == before, "a change behind EXT-X-ENDLIST")
         return p
 
-    @staticmethod
-    def _check_removal(before, p):
-        """§6.2.2: nothing is removed while the playlist would get shorter than three target durations (a new start excepted)."""
+    def _check_removal(self, before, p):
+        """§6.2.2: nothing is removed while the playlist would get shorter than three target durations."""
         removed = [s for s in before.segments if s.number < p.sequence]
-        goes_on = p.sequence <= before.segments[-1].number
-        if removed and goes_on:
+        if removed and (self.strict or p.sequence <= before.segments[-1].number):
             demand(p.duration >= 3 * p.target, f"{len(removed)} segments removed, {p.duration} s left")
 
 

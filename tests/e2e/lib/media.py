@@ -11,15 +11,19 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "..")
 CACHE = os.path.join(ROOT, "build", "test-media")
 
 
-def _make(name, arguments):
-    """`arguments` of ffmpeg → a cached file, renamed into place whole, so that two runs may race."""
+def make(name, arguments, form="flv"):
+    """`arguments` of ffmpeg → a cached file of that format, put into place whole, so that two runs may race."""
     key = hashlib.sha1(repr(arguments).encode()).hexdigest()[:8]
-    path = os.path.join(CACHE, f"{name}-{key}.flv")
+    path = os.path.join(CACHE, f"{name}-{key}.{form}")
     if not os.path.exists(path):
         os.makedirs(CACHE, exist_ok=True)
         part = f"{path}.{os.getpid()}.part"
-        subprocess.run(["ffmpeg", "-hide_banner", "-loglevel", "error", "-y", *arguments, "-f", "flv", part], check=True)
-        os.rename(part, path)
+        subprocess.run(["ffmpeg", "-hide_banner", "-loglevel", "error", "-y", *arguments, "-f", form, part], check=True)
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            pass  # another run was first, and may have read its own: encoders do not make the same bytes twice
+        os.unlink(part)
     return path
 
 
@@ -27,7 +31,7 @@ def _make(name, arguments):
 def clip(seconds=3, video_kbps=200, gop_seconds=1.0, rate=25, size="320x180", tone=440):
     """An H.264 + AAC FLV. Different `tone`s make different bytes, so that streams cannot be mistaken for each other."""
     gop = round(rate * gop_seconds)
-    return _make(f"h264-aac-{seconds}s-{gop_seconds:g}s-{tone}", [
+    return make(f"h264-aac-{seconds}s-{gop_seconds:g}s-{tone}", [
         "-f", "lavfi", "-i", f"testsrc2=size={size}:rate={rate}:duration={seconds}",
         "-f", "lavfi", "-i", f"sine=frequency={tone}:sample_rate=44100:duration={seconds}",
         "-vf", f"hue=h={tone % 360}", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-pix_fmt", "yuv420p",
@@ -43,7 +47,7 @@ def tags(path):
 @functools.lru_cache(maxsize=None)
 def as_ffmpeg_publishes(path):
     """The tags that `ffmpeg -i path -c copy -f flv rtmp://…` sends: the same muxer, writing a file."""
-    return tags(_make("remux-" + os.path.basename(path)[:-4], ["-i", path, "-c", "copy", "-flvflags", "no_duration_filesize"]))
+    return tags(make("remux-" + os.path.basename(path)[:-4], ["-i", path, "-c", "copy", "-flvflags", "no_duration_filesize"]))
 
 
 def heavy(frames=100, gop=25, frame_bytes=20000, start=0, rate=25):

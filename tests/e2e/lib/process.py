@@ -1,4 +1,5 @@
 """Child processes: started with a deadline, read line by line, stopped by their own id, quoted when a test fails."""
+import contextlib
 import json
 import os
 import re
@@ -131,7 +132,8 @@ class Process:
 
     def send_signal(self, number):
         if self.alive:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended in this moment
+                os.kill(self.pid, number)
 
     def stop(self, timeout=PATIENCE, number=signal.SIGTERM):
         """Asks it to end, then makes it; its exit code."""

@@ -80,6 +80,8 @@ class Live:
         self.viewers.append(viewer)
 
     def await_flowing(self, timeout=30):
+        for viewer in self.viewers:  # who begins at a keyframe after the one sent last never gets that one
+            viewer.await_count(1, timeout)
         target = len(self.publisher.sent) + 1
         poll(lambda: len(self.publisher.sent) > target or self.publisher.closed, timeout, f"{self.name} to be sent")
         assert self.publisher.closed is None, f"the publisher of {self.name} was disconnected: {self.publisher.closed}"

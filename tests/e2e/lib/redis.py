@@ -11,13 +11,20 @@ from .waiting import PATIENCE, poll
 
 
 class Redis(Process):
-    """A redis-server that keeps nothing on disk. `password`: of the default user; more options as redis-server takes them."""
+    """A redis-server that keeps nothing on disk. `password`: of the default user; more options as redis-server takes them. `authority`: an
+    Authority (lib/tls) whose certificate for `subject` it shows; it then speaks TLS alone."""
 
-    def __init__(self, folder, port=None, password=None, options=(), name="redis"):
-        self.port, self.password = port or net.free_port(), password
+    def __init__(self, folder, port=None, password=None, options=(), name="redis", authority=None, subject=f"IP:{net.LOOPBACK}"):
+        self.port, self.password, self.authority = port or net.free_port(), password, authority
         self.address = f"{net.LOOPBACK}:{self.port}"
         os.makedirs(folder, exist_ok=True)
-        arguments = ["redis-server", "--port", self.port, "--bind", net.LOOPBACK, "--dir", folder, "--save", "", "--appendonly", "no",
+        if authority:
+            certificate, key = authority.certify(subject)
+            ports = ["--port", 0, "--tls-port", self.port, "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", authority.path,
+                     "--tls-auth-clients", "no"]
+        else:
+            ports = ["--port", self.port]
+        arguments = ["redis-server", *ports, "--bind", net.LOOPBACK, "--dir", folder, "--save", "", "--appendonly", "no",
                      "--repl-diskless-sync-delay", "0", *options]
         if password:
             arguments += ["--requirepass", password]
@@ -26,7 +33,8 @@ class Redis(Process):
 
     @property
     def client(self):
-        return redis.Redis(net.LOOPBACK, self.port, password=self.password, decode_responses=True, socket_timeout=PATIENCE)
+        options = {"ssl": True, "ssl_ca_certs": self.authority.path, "ssl_check_hostname": False} if self.authority else {}
+        return redis.Redis(net.LOOPBACK, self.port, password=self.password, decode_responses=True, socket_timeout=PATIENCE, **options)
 
     def freeze(self):
         self.send_signal(signal.SIGSTOP)
@@ -37,6 +45,8 @@ class Redis(Process):
     def settings(self):
         """How a proxy is told of it."""
         out = {"load_balancer_type": "redis", "redis_host": net.LOOPBACK, "redis_port": self.port}
+        if self.authority:
+            out |= {"redis_tls": "on", "redis_ca": self.authority.path}
         return {**out, "redis_password": self.password} if self.password else out
 
 

@@ -88,6 +88,7 @@ class MediaOrigin:
     def __init__(self, server="m1"):
         self.http, self.rtmp = HttpOrigin(), FakeOrigin()
         self.server, self.streams, self._tracks, self._sessions = server, {}, {}, {}
+        self.failed = 0  # sessions that came to nothing, and were closed
         self._relay = MediaRelay()
         self.http.answer = self._answer
 
@@ -116,6 +117,12 @@ class MediaOrigin:
 
     async def _begin(self, offer, stream, publish):
         pc = RTCPeerConnection()
+
+        @pc.on("connectionstatechange")
+        async def on_state():
+            if pc.connectionState == "failed":
+                self.failed += 1
+                await pc.close()
         if publish:
             counter = self.streams[stream] = Counter()
 
@@ -141,15 +148,16 @@ class MediaOrigin:
 
 
 class MediaClient:
-    """aiortc as a publisher (whip) or viewer (whep). `via`: an address that takes the place of the answer's candidates."""
+    """aiortc as a publisher (whip) or viewer (whep). `via`: an address that takes the place of the answer's candidates; `change`: of what it says
+    of itself, the offer as it leaves."""
 
-    def __init__(self, http_api, stream, kind, via=None):
+    def __init__(self, http_api, stream, kind, via=None, change=None):
         self.url = f"http://{http_api}/rtc/v1/{kind}/?app=live&stream={stream}"
         self.counter, self.states, self.signal = Counter(), [], Signal()
         self.track = MovingPicture() if kind == "whip" else None
-        self.location = LOOP.run(self._begin(via), 60)
+        self.location = LOOP.run(self._begin(via, change or (lambda offer: offer)), 60)
 
-    async def _begin(self, via):
+    async def _begin(self, via, change):
         self.pc = RTCPeerConnection()
 
         @self.pc.on("connectionstatechange")
@@ -167,7 +175,7 @@ class MediaClient:
             self.pc.addTransceiver("video", direction="recvonly")
         await self.pc.setLocalDescription(await self.pc.createOffer())
         post = asyncio.get_event_loop().run_in_executor(None, lambda: requests.post(
-            self.url, data=self.pc.localDescription.sdp, headers={"Content-Type": "application/sdp"}, timeout=30))
+            self.url, data=change(self.pc.localDescription.sdp), headers={"Content-Type": "application/sdp"}, timeout=30))
         answer = await post
         assert answer.status_code == 201, (answer.status_code, answer.text)
         sdp = answer.text

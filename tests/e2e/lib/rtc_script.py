@@ -30,6 +30,11 @@ def description(ufrag, password, candidates=(), direction="sendonly", protocol="
     return "".join(line + "\r\n" for line in lines)
 
 
+def ice_fragment(ufrag, password):
+    """Of an ICE restart (RFC 8840)."""
+    return f"a=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\nm=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n".encode()
+
+
 def attribute(sdp, name):
     """The first value of a=NAME:value."""
     return re.search(rf"^a={name}:(.*?)\r?$", sdp, re.MULTILINE).group(1)
@@ -95,7 +100,8 @@ def is_stun(data):
 
 class RtcScript:
     """An origin that stands on no WebRTC library. As SRS: 201, Location with token and session, one UDP port for all; it answers
-    checks, and sends every other datagram back to where it came from. `answer(handler)` may be replaced."""
+    checks that are made with the session's password, and sends every other datagram back to where it came from. `answer(handler)` may be replaced.
+    What a test gives it for a session (`put`) goes to where the last good check came from."""
 
     def __init__(self, server="r1"):
         self.http, self.rtmp, self.udp = HttpOrigin(), FakeOrigin(), UdpPeer()
@@ -104,7 +110,9 @@ class RtcScript:
         self.server = server
         self.answer = self.as_srs
         self.passwords = {}  # by username of checks
+        self.clients = {}    # by the same: where the last good check came from
         self.offers = []
+        self.resources = set()  # of with_own_paths
         self.echo = True
 
     def register(self, proxy, **more):
@@ -133,6 +141,24 @@ class RtcScript:
                    ("Link", '<stun:stun.example>; rel="ice-server"'), ("ETag", '"e1"'), ("Access-Control-Allow-Origin", "http://origin")]
         return handler.reply(201, sdp.encode(), headers)
 
+    def with_own_paths(self, handler):
+        """Each session has a path that says nothing to anybody else. What is none gets 404; PATCH restarts ICE."""
+        if handler.command == "GET":
+            return self.as_srs(handler)
+        if handler.command == "POST":
+            sdp, _ = self.agree(handler.body.decode())
+            path = f"/sessions/{next(_names)}?x=1"
+            self.resources.add(path)
+            return handler.reply(201, sdp.encode(), [("Content-Type", "application/sdp"), ("Location", "https://origin.example" + path)])
+        if handler.path not in self.resources:
+            return handler.reply(404)
+        if handler.command == "DELETE":
+            self.resources.remove(handler.path)
+            return handler.reply(200)
+        ufrag, password = f"orig{next(_names)}", os.urandom(12).hex()
+        self.passwords[f"{ufrag}:{attribute(handler.body.decode(), 'ice-ufrag')}"] = password
+        return handler.reply(200, ice_fragment(ufrag, password), [("Content-Type", "application/trickle-ice-sdpfrag")])
+
     def agree(self, offer):
         """(answer, username of the client's checks)"""
         self.offers.append(offer)
@@ -151,10 +177,25 @@ class RtcScript:
         message = stun.parse_message(data)
         if message.message_class != stun.Class.REQUEST:
             return
+        username = message.attributes.get("USERNAME")
+        try:
+            stun.parse_message(data, integrity_key=self.passwords[username].encode())
+            message.attributes["MESSAGE-INTEGRITY"]
+        except (KeyError, ValueError):
+            return
+        with self.udp.signal:
+            self.clients[username] = peer
         answer = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.RESPONSE, transaction_id=message.transaction_id)
         answer.attributes["XOR-MAPPED-ADDRESS"] = peer
-        answer.add_message_integrity(self.passwords[message.attributes["USERNAME"]].encode())
+        answer.add_message_integrity(self.passwords[username].encode())
         self.udp.send(bytes(answer), peer)
+
+    def put(self, username, data):
+        """Sends to that session's client; the address."""
+        with self.udp.signal:
+            to = self.clients[username]
+        self.udp.send(data, to)
+        return to
 
     def close(self):
         for part in (self.http, self.rtmp, self.udp):
@@ -242,6 +283,16 @@ class RtcClient:
             except Timeout:
                 continue
         raise AssertionError(f"no echo of {self.username}'s media")
+
+    def restart(self):
+        """An ICE restart; self, with the new credentials."""
+        self.ufrag = f"clnt{next(_names)}"
+        answer = requests.patch(f"http://{self.api}{self.location}", data=ice_fragment(self.ufrag, os.urandom(12).hex()), timeout=30,
+                                headers={"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*"})
+        assert answer.status_code == 200, (answer.status_code, answer.text)
+        self.username = f"{attribute(answer.text, 'ice-ufrag')}:{self.ufrag}"
+        self.key = attribute(answer.text, "ice-pwd").encode()
+        return self
 
     def delete(self, **options):
         return requests.delete(f"http://{self.api}{self.location}", timeout=30, **options)

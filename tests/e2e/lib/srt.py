@@ -16,6 +16,7 @@ except ImportError:  # as a program
 #: Options of srt.h.
 RCVTIMEO, PASSPHRASE, PBKEYLEN, TLPKTDROP, CONNTIMEO, RCVLATENCY, PEERLATENCY, STREAMID = 14, 26, 27, 31, 36, 43, 44, 46
 CONNECTED = 5
+ESCLOSED = 1005
 #: MPEG-TS in SRT: seven packets of 188 bytes.
 MESSAGE = 1316
 
@@ -34,11 +35,15 @@ def sockaddr(address):
 
 
 class Refused(Exception):
-    """A connection that did not come to be; `reason` as srt.h and access_control.h number it."""
+    """A connection that did not come to be; `reason` as srt.h and access_control.h number it, `error` as srt_getlasterror()."""
 
-    def __init__(self, reason):
-        super().__init__(f"refused: {reason}")
-        self.reason = reason
+    def __init__(self, reason, error):
+        super().__init__(f"refused: {reason}, error {error}")
+        self.reason, self.error = reason, error
+
+
+class EndedAtOnce(Exception):
+    """A connection that was made, and that its peer ended before connect() returned."""
 
 
 class Socket:
@@ -66,15 +71,22 @@ class Socket:
         return text.raw[:size.value].decode("utf-8", "replace")
 
     @property
+    def key_bytes(self):
+        """The length of the key that it encrypts with."""
+        value, size = ctypes.c_int(), ctypes.c_int(4)
+        _lib.srt_getsockflag(self.handle, PBKEYLEN, ctypes.byref(value), ctypes.byref(size))
+        return value.value
+
+    @property
     def connected(self):
         return _lib.srt_getsockstate(self.handle) == CONNECTED
 
     def connect(self, address):
         name = sockaddr(address)
         if _lib.srt_connect(self.handle, name, len(name)) == -1:
-            reason = _lib.srt_getrejectreason(self.handle)
+            error, reason = _lib.srt_getlasterror(None), _lib.srt_getrejectreason(self.handle)
             self.close()
-            raise Refused(reason)
+            raise EndedAtOnce if error == ESCLOSED else Refused(reason, error)
         return self
 
     def send(self, message):
@@ -146,7 +158,10 @@ class Origin:
             handle = _lib.srt_accept(self._listener.handle, None, None)
             if handle < 0:
                 return
-            session = Socket(handle)
+            try:
+                session = Socket(handle)
+            except OSError:
+                continue  # it has left already
             with self.signal:
                 self.sessions.append(session)
                 self.accepted.append(session.stream_id)

@@ -168,6 +168,30 @@ TEST_F(system_api, unknown_paths_and_methods) {
   EXPECT_EQ(ask(api, make("GET", "/")).status, 404);
 }
 
+TEST(router_test, every_answer_under_a_path_has_the_headers_that_were_added) {
+  router api("t");
+  api.add({"POST", "/rtc/x", access::token_holders,
+           [](const auto&, auto, const router::respond& done) { done(json_body("{}")); }});
+  api.add({"OPTIONS", "/rtc/x", access::everyone,
+           [](const auto&, auto, const router::respond& done) { done(json_body("{}")); }});
+  api.add(
+      {"GET", "/y", access::everyone, [](const auto&, auto, const router::respond& done) { done(json_body("{}")); }});
+  api.add_headers("/rtc/", {{"A", "b"}});
+  const auto added = [&](const char* method, const char* path, int status, const char* authorization = "Bearer t") {
+    const auto got = ask(api, make(method, path, "", authorization));
+    EXPECT_EQ(got.status, status) << method << " " << path;
+    return header(got, "A");
+  };
+  EXPECT_EQ(added("POST", "/rtc/x", 200), "b");
+  EXPECT_EQ(added("POST", "/rtc/x", 401, ""), "b");
+  EXPECT_EQ(added("OPTIONS", "/rtc/x", 200, ""), "b");
+  EXPECT_EQ(added("PUT", "/rtc/x", 405), "b");
+  EXPECT_EQ(added("POST", "/rtc/other", 404), "b");
+  EXPECT_EQ(added("GET", "/y", 200), "");
+  EXPECT_EQ(added("GET", "/z", 404), "");
+  EXPECT_EQ(header(ask(api, make("PUT", "/rtc/x", "", "Bearer t")), "Allow"), "POST, OPTIONS") << "each once";
+}
+
 TEST(versions, each_port_has_its_form) {
   const version_info proxy{"0.1.2", "77", "", ""};
   const auto system = json_of(ask(make_system_api(proxy, {}, "", {}, {}, {}, {}), make("GET", "/api/v1/versions")));

@@ -156,7 +156,7 @@ TEST_F(cluster_api, bad_and_unknown_names) {
 
 TEST_F(cluster_api, drains_an_origin_and_undoes_it) {
   const auto done = ask(api(), make("POST", "/api/v1/sluice/origins/o/1 x/drain"));
-  EXPECT_EQ(body_of(done), json::parse(R"({"code":0,"server":"o/1 x","draining":true,"to_move":5})"));
+  EXPECT_EQ(body_of(done), json::parse(R"({"code":0,"server":"o/1 x","draining":true,"to_move":5,"shared":false})"));
   EXPECT_EQ(ask(api(), make("DELETE", "/api/v1/sluice/origins/o/1 x/drain/")).status, 200);
   EXPECT_EQ(drains, (std::vector<bool>{true, false}));
   const auto unknown = ask(api(), make("POST", "/api/v1/sluice/origins/nobody/drain"));

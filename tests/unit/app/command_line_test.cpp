@@ -83,6 +83,7 @@ TEST(CommandLine, ProxyDefaultsAreThoseOfTheSrsProxy) {
   EXPECT_EQ(asked.proxy.origin_dead_after, 2s);
   EXPECT_EQ(asked.proxy.grace_quit, 20s);
   EXPECT_EQ(asked.proxy.force_quit, 30s);
+  EXPECT_EQ(asked.proxy.forced_end(), 30s);
   EXPECT_FALSE(asked.proxy.auth.enabled);
   EXPECT_FALSE(asked.proxy.default_backend.enabled);
   EXPECT_EQ(asked.proxy.default_backend.ip.to_string(), "127.0.0.1");
@@ -95,6 +96,13 @@ TEST(CommandLine, ProxyDefaultsAreThoseOfTheSrsProxy) {
   EXPECT_EQ(asked.proxy.ready_fd, -1);
   EXPECT_TRUE(asked.proxy.trusted_networks.at(0).contains(base::ip_address::parse("127.9.9.9").value()));
   EXPECT_THAT(asked.warnings, IsEmpty());
+}
+
+TEST(CommandLine, AGraceTimeAboveTheForcedEndCounts) {
+  roles::proxy_config c;
+  c.grace_quit = 60s;
+  c.force_quit = 30s;
+  EXPECT_EQ(c.forced_end(), 70s);
 }
 
 TEST(CommandLine, OriginDefaults) {
@@ -198,6 +206,14 @@ TEST(CommandLine, WhatIsWrongIsNamedAndExitsOne) {
       {{"proxy", "--trusted-networks", "10.0.0.0/99"}, {}, {"PROXY_TRUSTED_NETWORKS", "10.0.0.0/99", "10.0.0.0/8"}},
       {{"proxy", "--message-bytes-max", "1GiB"}, {}, {"PROXY_MESSAGE_BYTES_MAX", "1GiB", "16777215"}},
       {{"origin", "--register", "10.0.0.1:12025"}, {}, {"SLUICE_ORIGIN_REGISTER", "http://"}},
+      {{"origin", "--register", "http://127.0.0.1:99999/api/v1/srs/register"},
+       {},
+       {"SLUICE_ORIGIN_REGISTER", "99999", "port", "1 to 65535"}},
+      {{"origin", "--register", "http://:1/x"}, {}, {"SLUICE_ORIGIN_REGISTER", "http://10.0.0.1"}},
+      {{"origin", "--register", "http://a b/x"}, {}, {"SLUICE_ORIGIN_REGISTER", "http://10.0.0.1"}},
+      {{"origin", "--server-id", "a b/.."}, {}, {"SLUICE_ORIGIN_SERVER_ID", "a b/..", "visible ASCII"}},
+      {{"origin", "--server-id", std::string(300, 'a')}, {}, {"SLUICE_ORIGIN_SERVER_ID", "128"}},
+      {{"origin", "--device-id", std::string(300, 'a')}, {}, {"SLUICE_ORIGIN_DEVICE_ID", "255"}},
       {{"origin"}, {{{"SLUICE_ORIGIN_WEIGHT", "0"}}, {}}, {"SLUICE_ORIGIN_WEIGHT", "1 to 1000"}},
       {{"run", "--origins", "x"}, {}, {"SLUICE_RUN_ORIGINS", "--origins", "x"}},
       {{"run"}, {{{"SLUICE_ORIGIN_GOP_CACHE", "maybe"}}, {}}, {"SLUICE_ORIGIN_GOP_CACHE", "maybe"}},

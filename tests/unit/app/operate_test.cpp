@@ -127,6 +127,7 @@ TEST_F(operations, explain_prints_a_table) {
   answer.body = R"({"code":0,"stream":{"name":"v/live/a","owner":"o-s-1","epoch":"17.5","publisher":null,"viewers":3,
       "retained_bytes":0,"degraded":true},"events":[
       {"at":"2023-11-14T22:13:20.123Z","what":"owner","origin":"o-s-1","epoch":"17.5","reason":"claim"},
+      {"at":"2023-11-14T22:13:20.200Z","what":"published","origin":"o-s-1","epoch":"17.5","reason":"abc-1"},
       {"at":"2023-11-14T22:13:21.000Z","what":"lost","origin":"","epoch":null,"reason":"\u001b[31mgone"}]})";
   auto c = make(explain, "live/a b");
   c.token = "t";
@@ -141,9 +142,10 @@ TEST_F(operations, explain_prints_a_table) {
             "viewers    3 here; 0 bytes retained\n"
             "state      degraded: published here, and without an origin now\n"
             "\n"
-            "time                      what   origin  epoch  reason\n"
-            "2023-11-14T22:13:20.123Z  owner  o-s-1   17.5   claim\n"
-            "2023-11-14T22:13:21.000Z  lost   -       -      ?[31mgone\n");
+            "time                      what       origin  epoch  reason\n"
+            "2023-11-14T22:13:20.123Z  owner      o-s-1   17.5   claim\n"
+            "2023-11-14T22:13:20.200Z  published  o-s-1   17.5   session abc-1\n"
+            "2023-11-14T22:13:21.000Z  lost       -       -      ?[31mgone\n");
   c.json = true;
   EXPECT_EQ(*roles::run_operation(c), answer.body + "\n");
 }
@@ -154,10 +156,15 @@ TEST_F(operations, drain_and_undo) {
   ASSERT_TRUE(text) << text.error().text;
   EXPECT_EQ(asked, "POST /api/v1/sluice/origins/o%2F1/drain");
   EXPECT_THAT(*text, HasSubstr("o/1 gets no new streams. Streams published through this proxy that are to move: 5."));
+  EXPECT_THAT(*text, HasSubstr("Tell every proxy."));
+  answer.body = R"({"code":0,"server":"o/1","draining":true,"to_move":5,"shared":true})";
+  text = roles::run_operation(make(drain, "o/1"));
+  EXPECT_THAT(*text, HasSubstr("All proxies that share its store do the same."));
+  EXPECT_THAT(*text, Not(HasSubstr("Tell every proxy.")));
   answer.body = R"({"code":0,"server":"o/1","draining":false,"to_move":0})";
   text = roles::run_operation(make(operate_config::what_to_do::undo_drain, "o/1"));
   EXPECT_EQ(asked, "DELETE /api/v1/sluice/origins/o%2F1/drain");
-  EXPECT_EQ(*text, "o/1 takes new streams again.\n");
+  EXPECT_EQ(*text, "o/1 takes new streams again. Tell every proxy.\n");
 }
 
 TEST_F(operations, refusals_say_why) {

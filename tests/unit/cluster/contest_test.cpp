@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+
 #include "unit/cluster/harness.hpp"
 
 namespace sluice::cluster {
@@ -164,6 +167,129 @@ TEST(contest, who_goes_on_was_voided_wrongly) {
   EXPECT_TRUE(c.knows(living.id()));
   EXPECT_FALSE(c.knows(dead.id()));
   EXPECT_FALSE(c.add(dead));
+}
+
+/// As a server is remembered that was restarted twice in the time of a record.
+const std::array incarnations = {sluice_at("o1", 1001, "a"), sluice_at("o1", 1001, "b"), sluice_at("o1", 1001, "c")};
+const auto& last_incarnation = incarnations.back();
+
+TEST(contest, of_the_incarnations_in_the_store_the_last_one_counts_in_whatever_order_they_are_read) {
+  std::array order = {0, 1, 2};
+  do {
+    for (const int heartbeat_before : {-1, 0, 1, 2}) {
+      SCOPED_TRACE(::testing::PrintToString(order) + " " + std::to_string(heartbeat_before));
+      cluster_harness c;
+      for (int i = 0; i < 3; ++i) {
+        if (heartbeat_before == i) c.add(last_incarnation);
+        c.remember(incarnations[static_cast<size_t>(order[static_cast<size_t>(i)])],
+                   std::chrono::seconds(60 - 20 * order[static_cast<size_t>(i)]));
+      }
+      EXPECT_TRUE(c.knows(last_incarnation.id()));
+      EXPECT_EQ(c->snapshot().origins.size(), 1u);
+      for (const auto& l : c.lost) EXPECT_NE(l.origin_id, last_incarnation.id());
+      EXPECT_TRUE(c.add(last_incarnation));
+    }
+  } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST(contest, what_the_store_remembers_takes_the_place_of_nobody_whose_heartbeats_go_on) {
+  cluster_harness c;
+  c.add(incarnations[1]);
+  c.beats({incarnations[1]}, 3);
+  const auto refused = c.remember(incarnations[0], -1s);  // by a clock that is ahead
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().reason, "outdated_record");
+  EXPECT_TRUE(c.lost.empty());
+  c.pass(4s);
+  EXPECT_FALSE(c.remember(incarnations[0], 5s)) << "it is silent, but was there later";
+  EXPECT_FALSE(c.remember(incarnations[2], 1s)) << "it may have stopped for a moment";
+  c.pass(30s);
+  EXPECT_TRUE(c.remember(incarnations[2], 1s)) << "it was restarted since";
+  EXPECT_FALSE(c.knows(incarnations[1].id()));
+  EXPECT_TRUE(c.knows(incarnations[2].id()));
+}
+
+TEST(contest, what_the_store_remembers_is_no_sign_that_a_void_incarnation_goes_on) {
+  cluster_harness c;
+  c.add(incarnations[0]);
+  c.add(incarnations[1]);
+  c.pass(30s);  // the later one is away
+  EXPECT_FALSE(c.remember(incarnations[0], 35s));
+  EXPECT_TRUE(c.knows(incarnations[1].id()));
+}
+
+TEST(contest, who_goes_on_is_taken_back_over_a_row_of_those_that_do_not) {
+  for (const bool all_are_gone : {false, true}) {
+    coordinator_config config;
+    config.origin_ttl = all_are_gone ? 2s : 300s;
+    cluster_harness c(config);
+    const auto& living = incarnations[0];
+    c.add(living);
+    c.add(incarnations[1]);  // late messages
+    c.add(incarnations[2]);
+    ASSERT_FALSE(c.knows(living.id()));
+    if (all_are_gone) {
+      c.pass(10s);
+      ASSERT_TRUE(c->snapshot().origins.empty());
+    }
+    for (int i = 0; i < 5; ++i) {
+      c.pass(1s);
+      c.add(living);
+    }
+    EXPECT_TRUE(c.knows(living.id()));
+    EXPECT_EQ(c->snapshot().origins.size(), 1u);
+  }
+}
+
+/// Other programs' proxies hear of an origin, and write to the store; this one has heard of its former incarnation.
+TEST(contest, a_record_that_is_written_anew_takes_the_place_of_one_whose_heartbeats_have_stopped) {
+  cluster_harness c;
+  const auto former = origin_at("o1", 1001, "a"), present = origin_at("o1", 1001, "b");
+  for (int i = 0; i < 5; ++i) {
+    c.add(former);
+    c.pass(5s);
+  }
+  int seconds = 0;
+  for (; seconds < 120 && !c.knows(present.id()); seconds += 10) {
+    c.pass(10s);
+    c.remember(former, 5s + 1s * (seconds + 10));  // until its time is over
+    c.remember(present, 2s);
+  }
+  EXPECT_LE(seconds, 60);
+  EXPECT_FALSE(c.knows(former.id()));
+}
+
+TEST(contest, who_was_voided_by_a_clock_that_is_ahead_is_taken_back_by_later_records) {
+  cluster_harness c;
+  const auto former = origin_at("o1", 1001, "a"), present = origin_at("o1", 1001, "b");
+  c.remember(present, 3s);
+  c.remember(former, 0s);
+  ASSERT_FALSE(c.knows(present.id()));
+  c.pass(10s);
+  c.remember(former, 10s);
+  c.remember(present, 1s);
+  EXPECT_TRUE(c.knows(present.id()));
+  EXPECT_FALSE(c.knows(former.id()));
+}
+
+TEST(contest, a_former_incarnation_in_the_store_is_outdated_at_whatever_address) {
+  cluster_harness c;
+  const auto present = sluice_at("o1", 1002, "b");
+  c.add(present);
+  c.freeze(present.id());
+  c.pass(600ms);
+  EXPECT_FALSE(c.remember(sluice_at("o1", 1001, "a"), 60s));
+  c.pass(5s);
+  EXPECT_TRUE(c.knows(present.id()));
+}
+
+TEST(contest, the_first_of_many_incarnations_does_not_come_back) {
+  cluster_harness c;
+  const auto numbered = [](int i) { return sluice_at("o1", 1001, "s" + std::to_string(i)); };
+  constexpr int count = 50;
+  for (int i = 0; i < count; ++i) c.add(numbered(i));
+  EXPECT_FALSE(c.add(numbered(0)));
+  EXPECT_TRUE(c.knows(numbered(count - 1).id()));
 }
 
 TEST(contest, a_heartbeat_from_the_address_of_another_is_disputed_too) {

@@ -25,40 +25,6 @@ TEST(coordinator, assignment_tells_all_that_a_relay_needs) {
   EXPECT_NE(a.epoch.claim_id, 0u);
 }
 
-TEST(coordinator, a_publisher_by_srt_or_rtc_is_placed_where_that_is_served) {
-  cluster_harness c;
-  for (uint16_t i = 0; i < 8; ++i) c.add(origin_at("plain" + std::to_string(i), 1000 + i));
-  auto srt = origin_at("srt", 2000);
-  srt.srt = {{srt.address, 10080}};
-  auto rtc = origin_at("rtc", 2001);
-  rtc.rtc_udp = {{rtc.address, 8000}};
-  const auto claim = [&](uint64_t id, int stream, transport by) {
-    claim_request wanted;
-    wanted.session = std::to_string(id);
-    wanted.by = by;
-    c->claim(id, numbered(stream), std::move(wanted), c.now());
-    c.drain();
-  };
-  claim(1, 1, transport::srt);
-  EXPECT_EQ(c.claim_error(1), "unanswered");  // it waits for one that can take it
-  c.add(rtc);
-  EXPECT_EQ(c.claim_error(1), "unanswered");
-  c.add(srt);
-  ASSERT_EQ(c.claim_error(1), "granted");
-  for (uint64_t i = 2; i < 10; ++i) {
-    claim(2 * i, static_cast<int>(2 * i), transport::srt);
-    claim(2 * i + 1, static_cast<int>(2 * i + 1), transport::rtc);
-    EXPECT_EQ(c.claims.at(2 * i)->server_id, "srt");
-    EXPECT_EQ(c.claims.at(2 * i)->srt, srt.srt);
-    EXPECT_EQ(c.claims.at(2 * i + 1)->server_id, "rtc");
-    EXPECT_EQ(c.claims.at(2 * i + 1)->rtc_udp, rtc.rtc_udp);
-  }
-  // An owner that there is stays the owner.
-  claim(100, 100, transport::rtmp);
-  claim(101, 100, transport::srt);
-  EXPECT_EQ(c.claims.at(101)->origin_id, c.claims.at(100)->origin_id);
-}
-
 TEST(coordinator, two_claims_at_once_have_one_owner) {
   cluster_harness c;
   for (uint16_t i = 0; i < 8; ++i) c.add(sluice_at("o" + std::to_string(i), 1000 + i));

@@ -36,6 +36,16 @@ class draining : public testing::Test {
     EXPECT_TRUE(c.claims.contains(id));
     return c.claims.at(id);
   }
+  /// A move, and its commit as request 1, to which the store says nothing.
+  action::move commit_without_an_answer() {
+    publish_at(all_[0], 1);
+    drain("o1");
+    const action::move m = c.moves[0];
+    c.hold_store = true;
+    c->commit_move(1, m.key, m.from, m.to, c.now());
+    c.drain();
+    return m;
+  }
   void refuse(const action::move& m, const char* why) {
     c->move_refused(m.key, m.from, m.to.origin_id, why, c.now());
     c.drain();
@@ -106,6 +116,52 @@ TEST_F(draining, a_draining_origin_gets_nothing_new_in_any_incarnation) {
   int there = 0;
   for (int i = 100; i < 150; ++i) there += c.granted(numbered(i)).server_id == "o1" ? 1 : 0;
   EXPECT_GT(there, 0);
+}
+
+TEST_F(draining, where_there_is_nobody_else_an_origin_that_is_drained_serves) {
+  publish_at(all_[2], 1);
+  const auto [key, a] = *there_.begin();
+  drain("o1");
+  drain("o2");
+  c.kill(all_[2].id());
+  c.fail_over(1, key, a.epoch);
+  ASSERT_EQ(c.claim_error(1), "granted");
+  const assignment b = *c.claims.at(1);
+  EXPECT_NE(b.server_id, "o3");
+  c.start(key, b.epoch);
+  EXPECT_NE(c.granted(numbered(1000)).server_id, "o3");
+  // A publisher who returns finds his origin again.
+  c->publish_ended(key, b.epoch, c.now());
+  c.drain();
+  EXPECT_EQ(c.published(key).epoch, b.epoch);
+  // As soon as there is another one, the drain goes on.
+  EXPECT_TRUE(c.moves.empty());
+  c.pass(10s);
+  c.beat(sluice_at("o4", 1004), {});
+  ASSERT_EQ(c.moves.size(), 1u);
+  EXPECT_EQ(c.moves[0].from, b.epoch);
+  EXPECT_EQ(c.moves[0].to.server_id, "o4");
+  EXPECT_EQ(c.granted(numbered(1001)).server_id, "o4");
+}
+
+TEST_F(draining, a_target_that_is_lost_has_refused_nothing) {
+  publish_at(all_[0], 1);
+  drain("o1");
+  ASSERT_EQ(c.moves.size(), 1u);
+  const auto first = c.moves[0].to;
+  c.kill(first.origin_id);
+  refuse(c.moves[0], "the new owner was lost");
+  EXPECT_TRUE(shown("o1").move_refused.empty());
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(c.moves.size(), 1u);
+    c.pass(1s);
+    for (const auto& reg : all_)
+      if (reg.id() != first.origin_id) c.beat(reg, {}, false);
+  }
+  ASSERT_EQ(c.moves.size(), 2u);
+  EXPECT_NE(c.moves[1].to.origin_id, first.origin_id);
+  EXPECT_TRUE(commit(c.moves[1]));
+  EXPECT_EQ(shown("o1").to_move, 0u);
 }
 
 TEST_F(draining, a_publisher_who_returns_is_placed_elsewhere) {
@@ -218,12 +274,7 @@ TEST_F(draining, a_store_that_fails_is_asked_until_it_answers) {
 }
 
 TEST_F(draining, a_store_that_never_answers_ends_the_move) {
-  publish_at(all_[0], 1);
-  drain("o1");
-  const action::move m = c.moves[0];
-  c.hold_store = true;
-  c->commit_move(1, m.key, m.from, m.to, c.now());
-  c.drain();
+  const action::move m = commit_without_an_answer();
   for (int i = 0; i < 3; ++i) {
     c.fail_store();
     c.pass(1s);
@@ -236,12 +287,7 @@ TEST_F(draining, a_store_that_never_answers_ends_the_move) {
 
 /// The relay did not wait for the store, which has written the move. The stream is where it was: its epoch is raised.
 TEST_F(draining, an_abandoned_move_does_not_take_the_stream_away) {
-  publish_at(all_[0], 1);
-  drain("o1");
-  const action::move m = c.moves[0];
-  c.hold_store = true;
-  c->commit_move(1, m.key, m.from, m.to, c.now());
-  c.drain();
+  const action::move m = commit_without_an_answer();
   c.fail_store(true);
   refuse(m, "timeout");
   EXPECT_EQ(c.claim_error(1), "store_conflict");
@@ -259,12 +305,7 @@ TEST_F(draining, an_abandoned_move_does_not_take_the_stream_away) {
 
 /// The same, and the store answers when the move has come to nothing already.
 TEST_F(draining, a_move_given_up_before_the_store_answered_is_put_right_at_once) {
-  publish_at(all_[0], 1);
-  drain("o1");
-  const action::move m = c.moves[0];
-  c.hold_store = true;
-  c->commit_move(1, m.key, m.from, m.to, c.now());
-  c.drain();
+  const action::move m = commit_without_an_answer();
   refuse(m, "kicked");
   c.changes.clear();
   c.hold_store = false;

@@ -140,6 +140,12 @@ class cluster_harness {
     drain();
     return outcome;
   }
+  /// The store has remembered it for so long.
+  base::result<registration_reply> remember(const origin_registration& reg, base::duration ago) {
+    auto outcome = core_->registration(reg, now_, registered_by::store, ago);
+    drain();
+    return outcome;
+  }
   void claim(uint64_t id, const stream_key& key, std::string session = "s", std::vector<std::string> exclude = {}) {
     core_->claim(id, key, {.session = std::move(session), .exclude = std::move(exclude)}, now_);
     drain();

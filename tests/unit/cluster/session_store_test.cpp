@@ -30,7 +30,9 @@ TEST_F(session_store_test, keeps_a_value_for_its_life) {
   store.put("a", "2", seconds(10));
   now += seconds(9);
   EXPECT_EQ(get("a"), "2");
+  EXPECT_EQ(store.entries(), (std::vector<std::pair<std::string, std::string>>{{"a", "2"}}));
   now += seconds(1);
+  EXPECT_TRUE(store.entries().empty());
   EXPECT_EQ(get("a"), std::nullopt);
   EXPECT_EQ(store.size(), 0u);
 }

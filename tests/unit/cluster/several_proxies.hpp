@@ -17,7 +17,9 @@ class several_proxies {
  public:
   struct proxy {
     std::unique_ptr<coordinator> core;
-    bool cut = false;  ///< from the store: its steps fail
+    bool cut = false;                  ///< from the store: its steps fail
+    bool deaf = false;                 ///< its steps are done, unannounced, and their replies lost
+    std::vector<uint64_t> unanswered;  ///< these
     bool up = true;
     std::map<uint64_t, base::result<assignment>> claims, finds;
     std::vector<action::owner_changed> changes;
@@ -72,6 +74,13 @@ class several_proxies {
       drain();
     }
     set_time(end);
+  }
+
+  /// The process of proxy `i` is stopped, and goes on: its deadlines are that late, and nothing was heard meanwhile.
+  void stop_for(size_t i, base::duration d) {
+    set_time(now_.now + d);
+    core(i).on_timeout(now_);
+    drain();
   }
 
   /// A heartbeat at proxy `direct`, passed on to those in `relayed`.
@@ -147,6 +156,13 @@ class several_proxies {
     core(i).store_state(reachable, cold, now_);
     drain();
   }
+  /// The steps whose replies were lost have failed.
+  void time_out(size_t i) {
+    at(i).deaf = false;
+    for (const uint64_t op : std::exchange(at(i).unanswered, {}))
+      core(i).store_replied({op, base::fail("store_unavailable")}, now_);
+    drain();
+  }
   void cut_all() {
     for (size_t i = 0; i < all_.size(); ++i) store_state(i, false);
   }
@@ -211,6 +227,11 @@ class several_proxies {
       p.written.push_back(now_.now);
     }
     if (p.cut) return p.core->store_replied({request.op, base::fail("store_unavailable")}, now_);
+    if (p.deaf) {
+      p.unanswered.push_back(request.op);
+      store_.submit(std::move(request), [](const store_reply&) {});
+      return;
+    }
     const auto before = stored(request.key);
     const auto other = adopted.find(request.key);
     if (!before && other != adopted.end()) {

@@ -142,6 +142,113 @@ TEST(several_proxies, a_publisher_does_not_lose_his_stream_to_a_claim_that_comes
   EXPECT_EQ(c.core(0).snapshot().streams, 0u);
 }
 
+/// What origins have said while this proxy was stopped comes before its verdict on an owner that seems to have no
+/// publisher.
+TEST(several_proxies, who_was_stopped_hears_of_publishers_before_he_moves_viewers) {
+  several_proxies c(1);
+  for (const auto& reg : {o1, o2}) c.add(reg);
+  const epoch old{1000, 1}, next{2000, 1};
+  c.add(holding(o1, {{key_a.str(), old, true}}));
+  c.add(holding(o2, {}));
+  EXPECT_EQ(c.found(0, key_a), o1.id());
+  c.write(key_a, {o2.id(), next, "proxy-7", 1, true});
+  c.announce(0, key_a, {o2.id(), next, "proxy-7", 1, true});
+  ASSERT_EQ(c.at(0).changes.size(), 1u);
+  c.stop_for(0, 3s);  // o2 has its publisher meanwhile, and o1 none any more
+  EXPECT_EQ(c.at(0).changes.size(), 1u);
+  c.add(holding(o1, {}));
+  c.add(holding(o2, {{key_a.str(), next, true}}));
+  c.pass(5s);
+  EXPECT_EQ(c.at(0).changes.size(), 1u);
+  EXPECT_EQ(c.found(0, key_a), o2.id());
+}
+
+/// Two proxies were granted the same owner, and one has a publisher for it: the other's claim, when it is given up, is
+/// not his.
+TEST(several_proxies, a_claim_that_is_given_up_takes_no_owner_from_another_proxy) {
+  for (const bool asks : {false, true}) {
+    several_proxies c(2);
+    c.add(stock1);
+    c.claim(1, 77, key_a);
+    ASSERT_EQ(c.claimed(1, 77), "granted");
+    const assignment a = c.published(0, key_a);
+    ASSERT_EQ(a.epoch, c.at(1).claims.at(77)->epoch);
+    c.pass(3s);
+    if (asks) EXPECT_EQ(c.found(1, key_a), a.origin_id);  // and reads the record
+    c.core(1).cancel(77, c.now());
+    c.drain();
+    c.pass(1s);
+    ASSERT_TRUE(c.stored(key_a)) << asks;
+    EXPECT_EQ(c.stored(key_a)->epoch, a.epoch);
+  }
+}
+
+/// A claim has replaced the owner in the store, and its proxy, which never heard of that, went by the owner all the
+/// same.
+TEST(several_proxies, what_a_lost_reply_left_in_the_store_is_put_right) {
+  for (const bool leaves : {false, true}) {
+    several_proxies c(2);
+    for (const auto& reg : {stock1, stock2}) c.add(reg);
+    const assignment a = c.published(1, key_a);
+    ASSERT_EQ(c.found(0, key_a), a.origin_id);
+    c.pass(2s);
+    c.core(0).dial_failed(a.origin_id, c.now());
+    c.alive.erase(a.origin_id);
+    c.core(0).origin_closed(1, a.origin_id, c.now());
+    c.drain();
+    c.at(0).deaf = true;
+    c.claim(0, 77, key_a);
+    ASSERT_NE(c.stored(key_a)->epoch, a.epoch);
+    c.alive.insert(a.origin_id);
+    c.add(a.server_id == "o1" ? stock1 : stock2);
+    c.pass(1s);
+    c.time_out(0);
+    ASSERT_EQ(c.claimed(0, 77), "granted");
+    ASSERT_EQ(c.at(0).claims.at(77)->epoch, a.epoch);
+    if (leaves) {
+      c.core(0).cancel(77, c.now());
+      c.drain();
+      EXPECT_EQ(c.stored(key_a)->epoch, a.epoch);
+    } else {
+      c.start(0, key_a, a.epoch);
+      c.pass(3s);
+      EXPECT_EQ(c.stored(key_a)->origin_id, a.origin_id);
+    }
+  }
+}
+
+/// A fail-over that was granted, and overtaken before its publish started, holds nobody up.
+TEST(several_proxies, others_do_not_wait_for_a_publish_that_was_overtaken) {
+  several_proxies c(1);
+  for (const auto& reg : {stock1, stock2}) c.add(reg);
+  const assignment a = c.published(0, key_a);
+  c.kill_origin(a.origin_id);
+  const assignment b = c.granted(0, key_a, {.session = "s0", .exclude = {a.origin_id}, .fail_over = true});
+  const owner_record other{b.origin_id, {b.epoch.counter + 5, 1}, "proxy-7", 1, true};
+  c.write(key_a, other);
+  c.announce(0, key_a, other);
+  c.start(0, key_a, b.epoch);
+  c.claim(0, 77, key_a, {.session = "another"});
+  EXPECT_EQ(c.claimed(0, 77), "granted");
+}
+
+/// The look at the store that is to settle it fails: it is not left for the next renewal, a minute later.
+TEST(several_proxies, a_claim_that_comes_to_nothing_is_settled_soon_although_a_step_fails) {
+  several_proxies c(1);
+  c.add(stock1);
+  c.add(stock2);
+  const assignment a = c.published(0, key_a);
+  c.flush_store();  // the claim took our record's place, and was dropped
+  c.announce(0, key_a, {a.server_id == "o1" ? "o2-s1-1" : "o1-s1-1", {a.epoch.counter + 5, 1}, "proxy-7", 1});
+  c.at(0).cut = true;
+  c.pass(3s);
+  ASSERT_FALSE(c.stored(key_a));
+  c.at(0).cut = false;
+  c.pass(4s);
+  ASSERT_TRUE(c.stored(key_a));
+  EXPECT_EQ(c.stored(key_a)->epoch, a.epoch);
+}
+
 /// A ghost of the stream, of another proxy, claims the epoch after ours at the very origin where it is published.
 TEST(several_proxies, a_claim_at_the_same_origin_does_not_end_the_publish_there) {
   several_proxies c(1);

@@ -21,6 +21,15 @@ void cancel(cluster_harness& c, uint64_t id) {
   c.drain();
 }
 
+/// The store writes a claim and does not say so, and the claimant has left. It is held from then on.
+void leave_in_silence(cluster_harness& c) {
+  c.add(sluice_at("o1", 1001));
+  c.hold_store = true;
+  c.claim(1, key_a);
+  cancel(c, 1);
+  c.fail_store(true);
+}
+
 TEST(unstarted, a_claim_cancelled_before_or_after_its_answer_leaves_nothing) {
   for (const bool before : {true, false}) {
     cluster_harness c;
@@ -37,6 +46,79 @@ TEST(unstarted, a_claim_cancelled_before_or_after_its_answer_leaves_nothing) {
   }
 }
 
+TEST(unstarted, what_the_store_has_done_without_a_word_for_one_who_has_left_is_taken_back) {
+  cluster_harness c;
+  leave_in_silence(c);
+  EXPECT_EQ(c.stored(), 1u);
+  c.fail_store();  // it goes on failing
+  c.pass(5s);
+  EXPECT_EQ(c.stored(), 1u);
+  c.release_store();
+  EXPECT_EQ(c.stored(), 0u);
+  c.pass(60s);
+  c.release_store();
+  EXPECT_EQ(c->snapshot().streams, 0u);
+}
+
+TEST(unstarted, what_the_store_has_done_while_it_was_given_up_is_taken_back) {
+  cluster_harness c;
+  c.add(sluice_at("o1", 1001));
+  c.hold_store = true;
+  c.claim(1, key_a);
+  cancel(c, 1);
+  c->store_state(false, false, c.now());
+  c.release_store();
+  EXPECT_EQ(c.stored(), 1u);
+  c.pass(1s);
+  c->store_state(true, false, c.now());
+  c.drain();
+  c.pass(1s);
+  c.release_store();
+  EXPECT_EQ(c.stored(), 0u);
+}
+
+TEST(unstarted, what_cannot_be_taken_back_expires) {
+  cluster_harness c;
+  leave_in_silence(c);
+  const int before = c.store_steps;
+  for (int i = 0; i < 60; ++i) {
+    c.fail_store();
+    c.pass(1s);
+  }
+  EXPECT_GT(c.store_steps, before + 5);
+  EXPECT_LT(c.store_steps, before + 15);
+}
+
+TEST(unstarted, what_the_store_has_done_for_one_who_has_left_is_the_next_ones_to_undo) {
+  cluster_harness c;
+  c.add(sluice_at("o1", 1001));
+  c.hold_store = true;
+  c.claim(1, key_a);
+  c.claim(2, key_a, "second");
+  cancel(c, 1);
+  c.fail_store(true);
+  c.release_store();
+  ASSERT_EQ(c.claim_error(2), "granted");
+  cancel(c, 2);
+  c.release_store();
+  EXPECT_EQ(c.stored(), 0u);
+}
+
+TEST(unstarted, only_the_record_of_the_refused_claim_is_spared) {
+  cluster_harness c;
+  c.add(sluice_at("o1", 1001));
+  c.claim(1, key_a);
+  c->claim_refused(1, c.now());
+  c.drain();
+  c.lose_store();
+  c.pass(3s);
+  c.claim(2, key_a, "second");
+  ASSERT_EQ(c.claim_error(2), "granted");
+  ASSERT_GT(c.claims.at(2)->epoch, c.claims.at(1)->epoch);
+  cancel(c, 2);
+  EXPECT_EQ(c.stored(), 0u);
+}
+
 TEST(unstarted, a_grant_that_is_not_used_is_undone_after_its_time) {
   cluster_harness c;
   c.add(origin_at("o1", 1001));
@@ -47,6 +129,25 @@ TEST(unstarted, a_grant_that_is_not_used_is_undone_after_its_time) {
   c.pass(200ms);
   EXPECT_EQ(c.stored(), 0u);
   EXPECT_EQ(load_of(c, "o1-s1-1"), 0u);
+}
+
+TEST(unstarted, what_a_refused_claim_has_written_stays_for_a_while_and_holds_up_nobody) {
+  cluster_harness c;
+  c.add(sluice_at("o1", 1001));
+  const assignment a = c.published(key_a, "first");
+  c.fail_over(7, key_a, a.epoch, 30s, {"o1-s1-1"}, "first");
+  c.add(sluice_at("o2", 1002));
+  ASSERT_EQ(c.claim_error(7), "granted");
+  EXPECT_EQ(c->snapshot().degraded, 1u);
+  c->claim_refused(7, c.now());
+  c.drain();
+  EXPECT_EQ(c->snapshot().degraded, 0u);
+  EXPECT_EQ(c.stored(), 1u);
+  EXPECT_EQ(c.granted(key_a, "second").epoch, c.claims.at(7)->epoch);
+  cancel(c, 7);
+  EXPECT_EQ(c.stored(), 1u);
+  c.pass(11s);
+  EXPECT_EQ(c.stored(), 0u);
 }
 
 TEST(unstarted, a_publish_that_starts_late_puts_its_mapping_back) {
@@ -77,6 +178,40 @@ TEST(unstarted, a_late_start_does_not_displace_the_next_owner) {
   EXPECT_EQ(c->snapshot().streams, 0u);
   c->publish_started(key_a, b.epoch, c.now());
   EXPECT_EQ(c->snapshot().streams, 1u);
+}
+
+TEST(unstarted, who_was_overtaken_while_he_started_is_told_though_the_owner_is_not_known) {
+  cluster_harness c;
+  c.add(sluice_at("o1", 1001));
+  const assignment a = c.granted(key_a);
+  const epoch above{a.epoch.counter + 5, 1};
+  c->announced(key_a, {"o7-s1-1", above, "proxy-7", 1}, c.now());
+  c.start(key_a, a.epoch);
+  ASSERT_EQ(c.changes.size(), 1u);
+  EXPECT_EQ(c.changes[0].to.origin_id, "o7-s1-1");
+  EXPECT_EQ(c.changes[0].to.epoch, above);
+  EXPECT_TRUE(c.changes[0].to.rtmp.empty());
+}
+
+TEST(unstarted, who_was_overtaken_while_he_started_is_told_though_the_owner_is_dead) {
+  cluster_harness c;
+  c.add(sluice_at("o1", 1001));
+  c.add(sluice_at("o2", 1002));
+  const assignment a = c.granted(key_a);
+  const std::string other = a.origin_id == "o1-s1-1" ? "o2-s1-1" : "o1-s1-1";
+  c.kill(other);
+  const epoch above{a.epoch.counter + 5, 1};
+  c->announced(key_a, {other, above, "proxy-7", 1}, c.now());
+  c.drain();
+  EXPECT_TRUE(c.changes.empty());
+  c.start(key_a, a.epoch);
+  ASSERT_EQ(c.changes.size(), 1u);
+  EXPECT_EQ(c.changes[0].to.epoch, above);
+  // What his relay does then.
+  c.fail_over(1, key_a, a.epoch);
+  ASSERT_EQ(c.claim_error(1), "granted");
+  EXPECT_EQ(c.claims.at(1)->origin_id, a.origin_id);
+  EXPECT_GT(c.claims.at(1)->epoch, above);
 }
 
 TEST(unstarted, what_somebody_publishes_or_published_is_never_undone) {

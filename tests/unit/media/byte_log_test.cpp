@@ -20,9 +20,17 @@ class text_muxer final : public stream_muxer {
     if (pad > text.size()) text.insert(text.end() - 1, pad - text.size(), '.');
     put(text, out);
   }
+  std::optional<size_t> write_around_body(const frame& f, std::vector<uint8_t>& out) override {
+    if (!around_bodies || f.type == rtmp::data_amf0) return std::nullopt;
+    put(f.type == rtmp::video ? "v" : "a", out);
+    const size_t at = out.size();
+    put(std::to_string(f.timestamp) + ";", out);
+    return at;
+  }
   bool carries_something() const override { return true; }
   std::vector<std::string> left_out() const override { return {}; }
   size_t pad = 0;
+  bool around_bodies = false;
 
  private:
   static void put(std::string_view text, std::vector<uint8_t>& out) { out.insert(out.end(), text.begin(), text.end()); }
@@ -146,6 +154,35 @@ TEST_F(byte_log_test, sends_any_number_of_bytes_at_a_time) {
     while (t.reader->has_pending()) t.take(step, step % 3 + 1);
     EXPECT_EQ(t.taken(), want) << step << " bytes at a time";
   }
+}
+
+TEST_F(byte_log_test, bodies_that_are_not_copied_come_at_their_places) {
+  limits.gop_cache = false;
+  taker whole(log());
+  muxer->around_bodies = true;
+  std::vector<std::unique_ptr<taker>> slow;
+  for (size_t step = 1; step < 30; ++step) slow.emplace_back(std::make_unique<taker>(log()))->takes = false;
+  const all packets = gop(0, 3) + all{sound(165), {rtmp::data_amf0, 170, {2, 0, 1, 'x'}}, sound(175)};
+  publish(headers + packets);
+  publish({inter(200)});
+  std::string want = "F;H3@0;";
+  for (const packet& p : packets + all{inter(200)}) {
+    const std::string body(p.body.begin(), p.body.end()), time = std::to_string(p.timestamp) + ";";
+    want += p.type == rtmp::data_amf0 ? "d" + time : (p.type == rtmp::video ? "v" : "a") + body + time;
+  }
+  EXPECT_EQ(whole.taken(), want);
+  for (size_t step = 1; step < 30; ++step) {
+    auto& t = *slow[step - 1];
+    while (t.reader->has_pending()) t.take(step, step % 5 + 1);
+    EXPECT_EQ(t.taken(), want) << step << " bytes at a time";
+  }
+  publish({inter(240)});
+  for (auto& t : slow) t->take();
+  publish({inter(280)});
+  for (auto& t : slow) t->take();
+  slow.clear();
+  publish({inter(320)});
+  EXPECT_EQ(log().bytes(), 0u);
 }
 
 TEST_F(byte_log_test, a_half_sent_block_is_finished_before_a_newer_keyframe) {

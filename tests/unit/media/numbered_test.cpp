@@ -132,7 +132,9 @@ TEST(mark_test, says_where_segments_begin) {
   next.segment = mark::segment_begin{9, {1'800'000'000, 123'456, 1'799'999'999'123, 1'799'999'990, 2000, 3, true}};
   mark first{"abc", 0, 0, 0};
   first.segments_start = publication_start{1'800'000'000, 1'800'000'000, 1'800'000'000'123, 4000, 0};
-  for (const mark& m : {next, first}) {
+  mark goes_on = first;
+  goes_on.segments_start = publication_start{1'800'000'000, 1'799'999'990, 1'800'000'000'123, 4000, 6};
+  for (const mark& m : {next, first, goes_on}) {
     const auto body = encode_mark(m);
     EXPECT_EQ(parse_mark({0, rtmp::data_amf0, 1, 5, base::slice::copy_of(body, rtmp::message_headroom)}), m);
   }

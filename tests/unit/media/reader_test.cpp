@@ -138,6 +138,43 @@ TEST_F(hub_test, audio_and_video_are_switched_by_themselves) {
   EXPECT_EQ(p.got(), all{sound(340)});
 }
 
+// ---- a player who joins
+
+TEST_F(hub_test, metadata_that_a_joining_player_gets_stands_at_zero) {
+  send(headers + gop(0, 25), milliseconds(40));
+  send(gop(1000, 5), milliseconds(40));
+  player p(stream());
+  p.source().set_joining();
+  p.take();
+  EXPECT_EQ(p.got(), all{metadata()} + restamped({video_header(), audio_header()}, 1000) + gop(1000, 5));
+  send({at(metadata(2), 1200), inter(1210)});
+  EXPECT_EQ(p.got(), (all{at(metadata(2), 1200), inter(1210)})) << "later ones keep their time";
+}
+
+TEST_F(hub_test, so_does_metadata_that_begins_the_log_of_an_only_viewer) {
+  player p(stream(), reader_start::oldest);
+  p.source().set_joining();
+  send({at(metadata(), 3840)});
+  send(all{at(metadata(1), 3840)} + restamped({video_header(), audio_header()}, 3840) + gop(3840, 5));
+  EXPECT_EQ(p.got(), (all{metadata(), metadata(1)} + restamped({video_header(), audio_header()}, 3840) + gop(3840, 5)));
+  send({at(metadata(2), 4040), inter(4050)});
+  EXPECT_EQ(p.got(), (all{at(metadata(2), 4040), inter(4050)}));
+}
+
+TEST_F(hub_test, a_player_moved_on_gets_changed_metadata_with_its_time) {
+  limits.lag_max = milliseconds(500);
+  player slow(stream());
+  slow.source().set_joining();
+  send(headers + gop(0, 5), milliseconds(40));
+  slow.got();
+  slow.takes_all = false;
+  for (const auto& p : gop(1000, 25)) send({p}, milliseconds(40));
+  send({at(metadata(3), 2000)});
+  for (const auto& p : gop(2000, 25)) send({p}, milliseconds(40));
+  slow.take();
+  EXPECT_EQ(slow.got(), restamped({metadata(3), video_header(), audio_header()}, 2000) + gop(2000, 25));
+}
+
 // ---- readers that go on
 
 TEST_F(hub_test, a_reader_goes_on_at_any_frame_with_the_headers_in_force_there) {

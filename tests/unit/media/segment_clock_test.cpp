@@ -182,6 +182,25 @@ TEST(segment_clock, whoever_resumes_cuts_alike) {
   }
 }
 
+TEST(segment_clock, the_next_publication_goes_on_with_the_numbers) {
+  cutter none;
+  EXPECT_EQ(none.clock.next_publication(), (publication_start{100, 50, 0, 2000, 0})) << "nothing came";
+  for (const uint32_t last_ms : {500u, 1500u}) {
+    cutter c;
+    c.video(0, 4000 + last_ms, 2000);
+    ASSERT_EQ(c.clock.state().number, 102u);
+    // What is shorter than a second is not published: its number is the next one's.
+    const bool complete = last_ms > 1000;
+    EXPECT_EQ(c.clock.next_publication(), (publication_start{complete ? 103u : 102u, 51, 0, 2000, 2})) << last_ms;
+  }
+  cutter first;
+  first.video(0, 1500, 2000);
+  EXPECT_EQ(first.clock.next_publication(), (publication_start{101, 51, 0, 2000, 2}));
+  cutter shorter;
+  shorter.video(0, 500, 2000);
+  EXPECT_EQ(shorter.clock.next_publication(), (publication_start{100, 50, 0, 2000, 0}));
+}
+
 TEST(segment_clock, hostile_states_do_no_harm) {
   for (const uint64_t big : {UINT64_MAX, uint64_t{1} << 63, uint64_t{0}}) {
     segment_clock c;

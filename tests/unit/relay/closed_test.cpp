@@ -3,7 +3,7 @@
 #include <atomic>
 #include <random>
 
-#include "relay/backoff.hpp"
+#include "runtime/backoff.hpp"
 #include "servers/rtmp/capabilities.hpp"
 #include "unit/relay/support.hpp"
 
@@ -107,6 +107,34 @@ TEST_F(closing, a_publish_that_a_stock_origin_closed_goes_on_where_it_stopped) {
   EXPECT_EQ(o.published(), 1u);
 }
 
+// A store that has lost its last write names an owner of before: players go there when what they have has run dry.
+TEST_F(closing, players_follow_to_an_owner_of_before_once_nothing_comes_any_more) {
+  auto& o = origin(false);
+  auto& pub = publisher(0, "a");
+  auto& p = viewer_of(pub, "a");
+  auto& former = origin(false);
+  tell_owner(former, "a", {1, 1}, false);
+  const auto end = runtime::loop::monotonic_now() + std::chrono::milliseconds(1500);
+  while (runtime::loop::monotonic_now() < end) send(pub, 1);
+  EXPECT_EQ(former.sessions(), 0u);
+  ASSERT_TRUE(await(p, sent_));
+  EXPECT_TRUE(run_until(loop, [&] { return former.sessions() == 1; }));
+  EXPECT_TRUE(run_until(loop, [&] { return o.sessions() == 1; })) << "the publisher stays";
+  EXPECT_FALSE(p.ended);
+}
+
+TEST_F(closing, what_is_said_of_the_present_owner_outdates_what_was_said_of_one_before) {
+  auto& o = origin(false);
+  auto& pub = publisher(0, "a");
+  viewer_of(pub, "a");
+  auto& former = origin(false);
+  tell_owner(former, "a", {1, 1}, false);
+  tell_owner(o, "a", store().records().at(0).second.epoch, false);
+  const auto end = runtime::loop::monotonic_now() + std::chrono::milliseconds(2500);
+  run_until(loop, [&] { return runtime::loop::monotonic_now() >= end; });
+  EXPECT_EQ(former.sessions(), 0u);
+}
+
 // SRS asks its hooks after Publish.Start.
 TEST_F(closing, a_close_before_any_media_is_a_refusal) {
   relays.refusal_time = base::duration::zero();
@@ -186,6 +214,52 @@ TEST_P(fenced, the_same_owner_under_a_higher_epoch_gets_the_stream_again) {
   EXPECT_EQ(log.of("failed_over").size(), 1u) << "what is known is no news";
 }
 
+/// What was told while a drain was moving the stream counts when that move came to nothing.
+TEST_P(fenced, a_higher_epoch_is_heard_of_after_a_move_that_was_refused) {
+  relays.mode = GetParam();
+  auto& o = origin();
+  auto& pub = publisher(0, "a");
+  send(pub, 30);
+  ASSERT_TRUE(run_until(loop, [&] { return o.published() == 1; }));
+  auto& second = origin();
+  auto thaw = second.freeze();
+  ASSERT_TRUE(control().drain("origin1", true));
+  servers::test::run_turns(loop, 20);  // the move is under way, and gets no answer
+  auto e = o.epoch_of(key_of("a"));
+  e.counter += 1000;
+  tell_owner(o, "a", e, true);
+  servers::test::run_turns(loop, 20);
+  EXPECT_NE(o.epoch_of(key_of("a")), e) << "not while it moves";
+  EXPECT_TRUE(run_until(loop, [&] { return o.epoch_of(key_of("a")) == e && o.published() == 1; }));
+  EXPECT_FALSE(pub.ended);
+  thaw->set_value();
+}
+
+/// The answer to a claim is the newest word on the owner: what was told before it, while the stream had none, is over.
+TEST_P(fenced, what_was_told_before_a_claim_was_answered_is_no_news) {
+  relays.mode = GetParam();
+  auto& first = origin();
+  auto& pub = publisher(0, "a");
+  send(pub, 30);
+  ASSERT_TRUE(run_until(loop, [&] { return first.published() == 1; }));
+  auto told = first.epoch_of(key_of("a"));
+  told.counter += 1'000'000;
+  first.die();
+  ASSERT_TRUE(run_until(loop, [&] { return !log.of("origin_dead").empty(); }));
+  servers::test::run_turns(loop, 20);
+  tell_owner(first, "a", told, true);
+  servers::test::run_turns(loop, 20);
+  auto& second = origin();
+  ASSERT_TRUE(run_until(loop, [&] { return second.published() == 1; }));
+  const auto granted = second.epoch_of(key_of("a"));
+  ASSERT_LT(granted, told);
+  send(pub, 30);
+  servers::test::run_turns(loop, 50);
+  EXPECT_EQ(second.epoch_of(key_of("a")), granted);
+  EXPECT_EQ(log.of("failed_over").size(), 1u);
+  EXPECT_FALSE(pub.ended);
+}
+
 TEST_P(fenced, broken_connections_to_one_of_ours_end_no_play) {
   relays.mode = GetParam();
   auto& o = origin();
@@ -236,7 +310,8 @@ TEST_F(closing, no_publisher_hides_another_of_the_same_stream) {
 
 TEST_F(closing, one_of_ours_that_is_full_is_passed_over) {
   auto& full = add_origin({});
-  full.limits.sessions_max = 0;
+  full.limits.sessions = &full.one_session;
+  const auto the_only = runtime::session_place::take(&full.one_session);
   full.start();
   introduce(full, true);
   auto& lives = origin();
@@ -266,8 +341,8 @@ TEST(backoff_test, doubles_up_to_the_last_and_is_shortened_by_half_at_most) {
   base::duration whole = milliseconds(20);
   bool varies = false;
   for (unsigned tries = 0; tries < 100; ++tries, whole = std::min<base::duration>(2 * whole, seconds(1))) {
-    const auto one = backoff(milliseconds(20), seconds(1), tries, random);
-    const auto other = backoff(milliseconds(20), seconds(1), tries, random);
+    const auto one = runtime::backoff(milliseconds(20), seconds(1), tries, random);
+    const auto other = runtime::backoff(milliseconds(20), seconds(1), tries, random);
     for (const auto wait : {one, other}) {
       EXPECT_GE(wait, whole / 2) << tries;
       EXPECT_LE(wait, whole) << tries;

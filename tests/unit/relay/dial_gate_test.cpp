@@ -11,8 +11,8 @@ using servers::test::run_until;
 using std::chrono::milliseconds;
 
 struct dial_gate_test : ::testing::Test {
-  void ask(dial_class who, std::string name, std::weak_ptr<bool> alive) {
-    gate.ask("o", who, std::move(alive), [this, name = std::move(name)] { dialled.push_back(name); });
+  void ask(dial_class who, std::string name, std::weak_ptr<bool> caller) {
+    gate.ask("o", who, std::move(caller), [this, name = std::move(name)] { dialled.push_back(name); });
   }
   runtime::loop loop;
   dial_gate gate{loop, {.per_second = 400, .burst = 2}};

@@ -115,8 +115,11 @@ TEST_F(director_test, an_origin_that_ends_is_lost_though_nothing_flows) {
 
 TEST_F(director_test, the_end_of_a_link_alone_is_no_death) {
   auto& o = origin("o1");
-  for (int i = 0; i < 3; ++i) {
+  // Three that end before they are greeted are taken for an origin that keeps no such links: on a busy machine that may
+  // be all of these.
+  for (int i = 0; i < 2; ++i) {
     ASSERT_TRUE(run_until(loop, [&] { return o.server.sessions() == 1; }));
+    servers::test::run_turns(loop);
     o.server.close_all("kicked");
   }
   ASSERT_TRUE(run_until(loop, [&] { return o.server.sessions() == 1; }));

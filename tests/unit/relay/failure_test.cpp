@@ -112,6 +112,38 @@ TEST_F(proxy_test, a_close_before_the_start_is_a_refusal_while_the_origin_lives)
   EXPECT_FALSE(pub.started);
 }
 
+TEST_F(proxy_test, who_was_refused_does_not_undo_the_record_with_which_another_may_publish) {
+  auto& o = add_origin([](servers::connection& c) { return std::make_unique<rude_handler>(c); });
+  o.start();
+  introduce(o, false);
+  std::vector<cluster::epoch> owners;
+  for (unsigned shard = 0; shard < 2; ++shard) {
+    auto& pub = client(shard, ask_for(client_intent::publish, "a"));
+    run_until(loop, [&] { return pub.ended; });
+    const auto records = store().records();
+    ASSERT_EQ(records.size(), 1u);
+    owners.push_back(records.front().second.epoch);
+  }
+  EXPECT_EQ(owners[0], owners[1]);
+}
+
+TEST_F(proxy_test, who_was_refused_by_the_next_owner_does_not_undo_its_record_either) {
+  auto& first = origin();
+  auto& pub = publisher(0, "a");
+  run_until(loop, [&] { return first.published() == 1; });
+  const std::string owner = store().records().at(0).second.origin_id;
+  auto& rude = add_origin([](servers::connection& c) { return std::make_unique<rude_handler>(c); });
+  rude.start();
+  introduce(rude, false);
+  first.die();
+  run_until(loop, [&] { return pub.ended; });
+  EXPECT_EQ(pub.codes.back(), "NetStream.Publish.BadName");
+  servers::test::run_turns(loop, 20);
+  const auto records = store().records();
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_NE(records.front().second.origin_id, owner);
+}
+
 class rude_player : public proxy_test, public ::testing::WithParamInterface<relay_mode> {};
 
 TEST_P(rude_player, a_close_before_the_start_is_a_refusal_of_the_play) {
@@ -313,6 +345,58 @@ TEST_P(losing, nobody_notices_that_two_origins_die_one_after_the_other) {
 }
 
 // The single origin of a machine: its next incarnation takes over.
+TEST_P(losing, a_pull_waits_for_an_origin_that_is_silent_to_all) {
+  relays.upstream.quiet_max = milliseconds(50);
+  relays.upstream.answer_max = milliseconds(100);
+  auto& o = origin();
+  begin(o);
+  packets sent{key(5000, 1)};
+  const auto thaw = o.freeze();
+  const auto begun = loop.refresh();
+  for (uint32_t n = 0; n < 20; ++n)
+    sent.push_back(n % 5 == 0 ? key(5040 + 40 * n, 2 + n) : inter(5040 + 40 * n, 2 + n));
+  pub->publish(packets(sent.begin() + 1, sent.end()));
+  run_until(loop, [&] { return loop.now() - begun > milliseconds(700); });
+  EXPECT_TRUE(log.of("pull_lost").empty());
+  thaw->set_value();
+  for (auto* p : players) {
+    EXPECT_TRUE(await(*p, sent.size()));
+    expect_same(p->got, sent);
+  }
+  EXPECT_TRUE(log.of("pull_lost").empty());
+}
+
+TEST_P(losing, but_not_for_longer_than_silence_max) {
+  relays.upstream.quiet_max = milliseconds(50);
+  relays.upstream.answer_max = std::chrono::hours(1);
+  relays.upstream.silence_max = milliseconds(200);
+  auto& o = origin();
+  begin(o);
+  const auto thaw = o.freeze();
+  const auto begun = loop.refresh();
+  run_until(loop, [&] { return loop.now() - begun > milliseconds(500); });
+  thaw->set_value();  // it is asked whether it lives
+  run_until(loop, [&] { return !log.of("pull_lost").empty(); });
+  EXPECT_EQ(log.of("pull_lost").front().field("reason"), "origin_silent");
+}
+
+TEST_P(losing, a_pull_that_alone_is_silent_is_given_up) {
+  relays.upstream.quiet_max = milliseconds(50);
+  relays.upstream.answer_max = milliseconds(100);
+  auto& o = origin();
+  begin(o);
+  const auto thaw = o.freeze();
+  const auto line = control().line_of(o.registration(true).id());
+  const auto begun = loop.refresh();
+  run_until(loop, [&] {
+    note_heard(*line, runtime::loop::monotonic_now());
+    return loop.now() - begun > milliseconds(700);
+  });
+  thaw->set_value();
+  run_until(loop, [&] { return !log.of("pull_lost").empty(); });
+  EXPECT_EQ(log.of("pull_lost").front().field("reason"), "origin_silent");
+}
+
 TEST_P(losing, the_next_owner_may_come_later) {
   auto& first = origin();
   begin(first);
@@ -334,6 +418,9 @@ TEST_P(losing, the_last_player_takes_the_pull_with_him) {
   begin(o);
   for (auto* p : players) p->close();
   run_until(loop, [&] { return o.sessions() == 1; });
+  const size_t pulls = GetParam() == relay_mode::collapse ? 1 : 2;
+  run_until(loop, [&] { return log.of("pull_end").size() == pulls; });
+  for (const auto& e : log.of("pull_end")) EXPECT_EQ(e.field("reason"), "no_viewers");
   auto& back = player(1, name);
   ASSERT_TRUE(await(back, 1));
 }

@@ -147,15 +147,16 @@ class hls_relaying : public ::testing::Test {
     return o;
   }
   /// Somebody publishes the stream: an owner is claimed. `lost`: the id of the one that he had.
-  std::string publish(const std::string& lost = {}) {
+  std::string publish(const std::string& lost = {}) { return publish(lost, key); }
+  std::string publish(const std::string& lost, const cluster::stream_key& stream) {
     std::optional<base::result<cluster::assignment>> answer;
     cluster::claim_request request{.session = "pub", .deadline = loop.now() + seconds(5), .fail_over = !lost.empty()};
     if (!lost.empty()) request.exclude = {lost};
-    control().claim(loop, key, request, [&](auto a) { answer = std::move(a); });
+    control().claim(loop, stream, request, [&](auto a) { answer = std::move(a); });
     run_until(loop, [&] { return answer.has_value(); });
     EXPECT_TRUE(answer && *answer);
     if (!answer || !*answer) return {};
-    control().publish_started(key, (*answer)->epoch);
+    control().publish_started(stream, (*answer)->epoch);
     return (*answer)->server_id;
   }
   hls_relay& shard(size_t index) {
@@ -338,6 +339,113 @@ TEST_F(hls_relaying, says_what_is_not_there) {
   EXPECT_EQ(get("/live/s-1700000000.ts").status, 404) << "no owner any more";
 }
 
+TEST_F(hls_relaying, who_came_before_the_publisher_waits_until_the_origin_has_the_stream) {
+  auto& o = origin("o1");
+  relays.play_wait = coordination.play_wait = seconds(10);
+  answers got;
+  ask(request_for("/live/s.m3u8"), got);
+  run_turns(loop);
+  publish();
+  // The origin has been told of no publish yet.
+  run_until(loop, [&] { return o.count("/live/s.m3u8") >= 2; });
+  EXPECT_TRUE(got.empty());
+  o.put("/live/s.m3u8", "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\ns.m3u8?media=auto\n");
+  run_until(loop, [&] { return !got.empty(); });
+  EXPECT_EQ(got.front().status, 200);
+  // Not for ever.
+  relays.play_wait = milliseconds(250);
+  const auto late = get("/live/s.m3u8?hls=ts");
+  EXPECT_EQ(late.status, 404);
+  EXPECT_GE(o.count("/live/s.m3u8?hls=ts"), 2u);
+  // Other answers are the stream's, and are told with their text.
+  http_response refused;
+  refused.status = 415;
+  refused.body = R"-({"code":415,"error":"HLS in MPEG-TS carries none of the stream's tracks (video VP9)"})-";
+  o.files["/live/s.m3u8?hls=ts"] = refused;
+  const auto unsupported = get("/live/s.m3u8?hls=ts");
+  EXPECT_EQ(unsupported.status, 415);
+  EXPECT_NE(body(unsupported).find("video VP9"), std::string::npos);
+  o.files["/live/s.m3u8?hls=ts"] = o.files["/live/s.m3u8"];
+  EXPECT_EQ(get("/live/s.m3u8?hls=ts").status, 200) << "it is not kept";
+}
+
+TEST_F(hls_relaying, who_came_before_the_publisher_waits_for_a_stock_origins_first_segment) {
+  auto& o = origin("srs", false);
+  relays.play_wait = coordination.play_wait = seconds(10);
+  answers got;
+  ask(request_for("/live/s.m3u8"), got);
+  const auto asked = runtime::loop::monotonic_now();
+  run_until(loop, [&] { return runtime::loop::monotonic_now() - asked > milliseconds(150); });
+  publish();
+  run_until(loop, [&] { return o.count("/live/s.m3u8") >= 2; });
+  EXPECT_TRUE(got.empty());
+  o.put("/live/s.m3u8", window(1, 1));
+  run_until(loop, [&] { return !got.empty(); });
+  EXPECT_EQ(got.front().status, 200);
+  o.files.clear();
+  EXPECT_EQ(get("/live/s.m3u8").status, 404) << "what it says to others is theirs";
+}
+
+TEST_F(hls_relaying, a_name_that_may_be_a_segments_or_a_streams) {
+  auto& o = origin("o1");
+  publish();
+  const auto as_stream = [](const http_request& r, const servers::media_target& t, auto respond) {
+    http_response given;
+    given.body = "stream " + t.address.key.str() + " by " + r.target;
+    respond(std::move(given));
+  };
+  const auto get_ts = [&](const std::string& target, size_t at_shard) {
+    const auto r = request_for(target);
+    const auto parsed = servers::parse_media_target(r, relays.vhosts);
+    EXPECT_TRUE(parsed && parsed->may_be_stream);
+    auto got = std::make_shared<answers>();
+    shard(at_shard).segment(
+        r, *parsed, [got](http_response response) { got->push_back(std::move(response)); }, as_stream);
+    run_until(loop, [&] { return !got->empty(); });
+    return got->empty() ? http_response{.status = 0} : std::move(got->front());
+  };
+  o.put("/live/s-1700000000.ts", "media");
+  for (const size_t at : {0u, 1u}) {
+    EXPECT_EQ(body(get_ts("/live/s-1700000000.ts", at)), "media");
+    EXPECT_EQ(get_ts("/live/s-1700000001.ts", at).status, 404);
+    EXPECT_EQ(get_ts("/live/t-1700000001.ts", at).status, 404) << "neither";
+  }
+  EXPECT_EQ(o.asked.front().header("x-sluice-segment"), "1") << "so that the origin takes it for nothing else";
+  publish({}, {"viewer.test", "live", "s-1700000000"});
+  publish({}, {"viewer.test", "live", "s-1700000001"});
+  publish({}, {"viewer.test", "live", "t-1700000001"});
+  for (const size_t at : {0u, 1u}) {
+    EXPECT_EQ(body(get_ts("/live/s-1700000000.ts", at)), "media");
+    EXPECT_EQ(body(get_ts("/live/s-1700000001.ts", at)),
+              "stream viewer.test/live/s-1700000001 by /live/s-1700000001.ts");
+    EXPECT_EQ(body(get_ts("/live/t-1700000001.ts", at)),
+              "stream viewer.test/live/t-1700000001 by /live/t-1700000001.ts");
+  }
+}
+
+TEST_F(hls_relaying, an_unknown_format_is_refused_or_a_stock_origins_affair) {
+  auto& o = origin("o1");
+  publish();
+  EXPECT_EQ(get("/live/s.m3u8?hls=mp3").status, 400);
+  EXPECT_EQ(get("/live/s.m3u8?media=x").status, 400);
+  EXPECT_TRUE(o.asked.empty());
+}
+
+TEST_F(hls_relaying, what_a_stock_origins_playlist_names_need_not_look_like_a_file) {
+  auto& o = origin("srs", false);
+  publish();
+  const auto id = "?spbhid=" + spbhid_of(key);
+  o.put("/live/steer", "{}");
+  o.put("/live/s.m3u8?hls=mp3",
+        "#EXTM3U\n#EXT-X-CONTENT-STEERING:SERVER-URI=\"steer\"\n#EXT-X-STREAM-INF:BANDWIDTH=1\nm.m3u8\n");
+  EXPECT_EQ(get("/live/steer" + id).status, 404) << "not before it was named";
+  const auto master = get("/live/s.m3u8?hls=mp3");
+  EXPECT_NE(body(master).find("SERVER-URI=\"steer" + id + "\""), std::string::npos) << body(master);
+  EXPECT_EQ(body(get("/live/steer" + id)), "{}");
+  EXPECT_EQ(get("/live/other" + id).status, 404);
+  EXPECT_EQ(o.count("/live/other"), 0u);
+}
+
 TEST_F(hls_relaying, limits_hold) {
   auto& o = origin("o1");
   publish();
@@ -443,7 +551,73 @@ TEST_F(hls_relaying, what_a_stock_origin_calls_public_is_shared) {
     EXPECT_EQ(o.count(next), is_public ? 1u : 3u);
   }
   kill(o);
-  EXPECT_EQ(body(get(asked)), "first");
+  const auto kept = get(asked);
+  EXPECT_EQ(body(kept), "first");
+  EXPECT_NE(header(kept, "Age"), "") << "RFC 9111 §5.1";
+}
+
+TEST_F(hls_relaying, head_goes_to_a_stock_origin_as_head) {
+  auto& o = origin("srs", false);
+  publish();
+  const std::string id = "?spbhid=" + spbhid_of(key);
+  const auto head = [&](const std::string& target) {
+    auto r = request_for(target);
+    r.method = "HEAD";
+    return get(r);
+  };
+  o.put("/live/s-3.ts", "media 3", {{"Cache-Control", "public, max-age=60"}, {"X-Origin", "srs"}});
+  const auto first = head("/live/s-3.ts" + id);
+  EXPECT_EQ(first.status, 200);
+  EXPECT_TRUE(first.header_only);
+  EXPECT_EQ(body(first), "");
+  EXPECT_EQ(header(first, "Content-Length"), "7");
+  EXPECT_EQ(header(first, "X-Origin"), "srs");
+  ASSERT_EQ(o.asked.size(), 1u);
+  EXPECT_EQ(o.asked[0].method, "HEAD");
+  EXPECT_EQ(body(get("/live/s-3.ts" + id)), "media 3") << "the answer to HEAD is not kept";
+  ASSERT_EQ(o.asked.size(), 2u);
+  EXPECT_EQ(o.asked[1].method, "GET");
+  const auto kept = head("/live/s-3.ts" + id);
+  EXPECT_FALSE(kept.header_only) << "its body is counted";
+  EXPECT_EQ(body(kept), "media 3");
+  EXPECT_EQ(o.asked.size(), 2u);
+
+  o.put("/live/s.m3u8", window(7, 2), {{"Cache-Control", "no-cache"}});
+  const auto playlist = head("/live/s.m3u8");
+  EXPECT_TRUE(playlist.header_only);
+  EXPECT_EQ(header(playlist, "Content-Length"), "") << "with our ids in it it has another one";
+  const auto missing = head("/live/s-9.ts" + id);
+  EXPECT_EQ(missing.status, 404);
+  EXPECT_TRUE(missing.header_only);
+
+  // Beside a GET that others wait for, it neither waits nor is waited for.
+  o.put("/live/s-4.ts", "media 4", {{"Cache-Control", "public, max-age=60"}});
+  o.held = true;
+  answers got, heads;
+  for (int i = 0; i < 2; ++i) ask(request_for("/live/s-4.ts" + id), got);
+  auto r = request_for("/live/s-4.ts" + id);
+  r.method = "HEAD";
+  ask(r, heads);
+  run_until(loop, [&] { return o.waiting.size() == 2; });
+  o.release();
+  run_until(loop, [&] { return got.size() == 2 && heads.size() == 1; });
+  for (const auto& g : got) EXPECT_EQ(body(g), "media 4");
+  EXPECT_TRUE(heads[0].header_only);
+}
+
+TEST_F(hls_relaying, head_of_what_all_share_is_answered_with_it) {
+  auto& o = origin("o1");
+  publish();
+  o.put_window(1700000000, 1);
+  auto r = request_for("/live/s-1700000000.ts");
+  r.method = "HEAD";
+  const auto got = get(r);
+  EXPECT_EQ(body(got), "media 1700000000");
+  EXPECT_FALSE(got.header_only);
+  r.headers.emplace_back("Range", "bytes=0-4");
+  EXPECT_EQ(get(r).status, 200) << "a range is of GET";
+  ASSERT_EQ(o.asked.size(), 1u);
+  EXPECT_EQ(o.asked[0].method, "GET");
 }
 
 TEST_F(hls_relaying, a_client_that_leaves_ends_its_request) {
@@ -458,6 +632,35 @@ TEST_F(hls_relaying, a_client_that_leaves_ends_its_request) {
   ASSERT_TRUE(r.client->on_gone);
   std::exchange(r.client->on_gone, nullptr)();
   run_until(loop, [&] { return got.size() == 1 && o.gone == 1; });
+}
+
+TEST_F(hls_relaying, viewers_are_who_gets_playlists) {
+  auto& o = origin("o1");
+  publish();
+  o.put_window(1700000000, 1);
+  const auto counted = [&] {
+    std::map<std::string, size_t> all;
+    for (auto& s : shards_) s->hls.for_each_audience([&](const std::string& stream, size_t n) { all[stream] += n; });
+    return all;
+  };
+  for (int i = 0; i < 6; ++i) {
+    auto r = request_for("/live/s.m3u8?media=ts");
+    r.peer.address = *base::ip_address::parse(fmt::format("192.0.2.{}", i % 3));
+    EXPECT_EQ(get(r, i % 2).status, 200);
+  }
+  auto balanced = request_for("/live/s.m3u8?media=ts");
+  balanced.peer = *base::endpoint::parse("10.0.0.1:1");
+  balanced.headers.emplace_back("X-Forwarded-For", "192.0.2.7");
+  get(balanced);
+  auto watched = request_for("/live/s-1700000000.ts");
+  watched.peer.address = *base::ip_address::parse("192.0.2.8");
+  EXPECT_EQ(get(watched).status, 200);
+  auto probed = request_for("/live/s.m3u8?media=ts");
+  probed.method = "HEAD";
+  probed.peer = watched.peer;
+  EXPECT_EQ(get(probed).status, 200);
+  EXPECT_EQ(get("/live/none.m3u8?media=ts").status, 404);
+  EXPECT_EQ(counted(), (std::map<std::string, size_t>{{"viewer.test/live/s", 4}}));
 }
 
 }  // namespace

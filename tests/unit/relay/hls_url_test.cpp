@@ -67,6 +67,18 @@ TEST(hls_url, takes_its_own_parameter_off) {
   EXPECT_EQ(with_parameters_of("s.m3u8", ""), "s.m3u8");
 }
 
+TEST(hls_url, follows_uris) {
+  const auto from = request_for("/live/a/s.m3u8?x=/y");
+  EXPECT_EQ(path_to(from, ""), "/live/a/s.m3u8");
+  EXPECT_EQ(path_to(from, "?q"), "/live/a/s.m3u8");
+  EXPECT_EQ(path_to(from, "steer?q=/z"), "/live/a/steer");
+  EXPECT_EQ(path_to(from, "/steer#f"), "/steer");
+  EXPECT_EQ(path_to(from, "../b/./c/.."), "/live/b/");
+  EXPECT_EQ(path_to(from, "../../../../x"), "/x");
+  EXPECT_EQ(path_to(from, "http://host"), "/");
+  EXPECT_EQ(path_to(from, "http://host/a//b"), "/a//b");
+}
+
 TEST(hls_url, finds_the_stream_of_a_segment) {
   const cluster::vhost_rules rules;
   EXPECT_EQ(key_of_segment(request_for("/live/a/s-1-1700000000.ts", "v.example.com"), rules), key);
@@ -84,7 +96,9 @@ TEST(hls_url, names_files_of_our_origins) {
   EXPECT_EQ(of("/live/a/s-1.m3u8?token=1", true), "s-1.m3u8");
   EXPECT_EQ(of("/live/a/s-1.m3u8?hls=ts&x", true), "s-1.m3u8?hls=ts");
   EXPECT_EQ(of("/live/a/s-1.m3u8?hls=ts&media=fmp4", true), "s-1.m3u8?media=fmp4");
-  EXPECT_EQ(of("/live/a/s-1.m3u8?media=../x", true), "s-1.m3u8");
+  EXPECT_EQ(of("/live/a/s-1.m3u8?media=&hls=auto", true), "s-1.m3u8?hls=auto");
+  EXPECT_EQ(of("/live/a/s-1.m3u8?media=../x", true), "-") << "refused, as the origin does";
+  EXPECT_EQ(of("/live/a/s-1.m3u8?media=../x&hls=ts", true), "-");
   EXPECT_EQ(of("/live/a/s-1-42.m4s?token=1", false), "s-1-42.m4s");
   EXPECT_EQ(of("/live/a/%73-1-42.ts", false), "s-1-42.ts") << "one file, one name";
   EXPECT_EQ(of("/live/a/t-42.ts", false), "-");

@@ -86,5 +86,13 @@ TEST(returned_headers, those_of_the_connection_are_left_out) {
             (header_list{{"Server", "SRS"}, {"Set-Cookie", "a"}, {"Set-Cookie", "b"}, {"Content-Type", "video/mp2t"}}));
 }
 
+TEST(forwarded_headers, who_names_no_host_means_the_origins) {
+  runtime::http_request r;
+  r.peer = *base::endpoint::parse("203.0.113.1:5");
+  const std::vector<base::endpoint> origin{*base::endpoint::parse("10.1.1.1:8080")};
+  EXPECT_EQ(value(forwarded_headers(r, {}, "", origin), "Host"), "10.1.1.1:8080");
+  EXPECT_EQ(value(forwarded_headers(r, {}, "a.b", origin), "Host"), "a.b");
+}
+
 }  // namespace
 }  // namespace sluice::relay

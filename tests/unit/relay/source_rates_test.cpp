@@ -44,8 +44,20 @@ TEST(source_counts, has_a_limit_and_forgets) {
   EXPECT_TRUE(counts.enter(b));
   counts.leave(a);
   EXPECT_TRUE(counts.enter(a));
+}
+
+TEST(source_counts, a_network_of_ipv6_counts_as_one_address) {
+  source_counts counts(1);
+  EXPECT_TRUE(counts.enter(address("2001:db8::1")));
+  EXPECT_FALSE(counts.enter(address("2001:db8::2:0:0:1")));
+  EXPECT_TRUE(counts.enter(address("2001:db8:0:1::1")));
+  counts.leave(address("2001:db8::ffff"));
+  EXPECT_TRUE(counts.enter(address("2001:db8::2")));
+}
+
+TEST(source_counts, none_is_refused_without_a_limit) {
   source_counts unlimited(0);
-  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(unlimited.enter(a));
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(unlimited.enter(address("192.0.2.1")));
 }
 
 }  // namespace

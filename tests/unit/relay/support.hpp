@@ -125,6 +125,7 @@ class origin_thread {
   }
 
   servers::server_limits limits;
+  runtime::session_budget one_session{1};
   servers::directory_limits stream_limits;
   servers::test::memory_log log;
   base::endpoint at;
@@ -206,6 +207,7 @@ class proxy_test : public ::testing::Test {
     if (!control_) start_proxy();
     return *control_;
   }
+  cluster::memory_store& store() { return store_; }
   /// A client of shard 0 or 1.
   rtmp_client& client(unsigned shard, rtmp::client_request request) {
     control();

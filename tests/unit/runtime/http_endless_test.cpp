@@ -33,7 +33,7 @@ TEST_F(http_endless, the_socket_is_handed_over_behind_the_header) {
   open([&](const http_request&, http_server::respond respond) { respond(endless("body")); });
   when_taken = [&] { taken[0].shutdown_write(); };
   const auto got = raw(ask);
-  EXPECT_EQ(got, "HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Type: video/x-flv\r\nConnection: close\r\n\r\nbody");
+  EXPECT_EQ(undated(got), "HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Type: video/x-flv\r\nConnection: close\r\n\r\nbody");
   EXPECT_EQ(connections_then, 0u);
   EXPECT_EQ(budget.left(), 9) << "its place is with whoever took the socket";
   uint8_t byte;
@@ -78,8 +78,9 @@ TEST_F(http_endless, a_later_answer_may_be_endless_too) {
 
 TEST_F(http_endless, head_gets_the_header_and_no_length) {
   open([&](const http_request&, http_server::respond respond) { respond(endless("body")); });
-  const auto got = raw("HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n");
-  EXPECT_EQ(got, "HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Type: video/x-flv\r\nConnection: close\r\n\r\n");
+  const auto got = raw("HEAD /x HTTP/1.1\r\nHost: a\r\n\r\nHEAD /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  const std::string head = "HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Type: video/x-flv\r\n";
+  EXPECT_EQ(undated(undated(got)), head + "\r\n" + head + "Connection: close\r\n\r\n") << "it is ready for more";
   EXPECT_TRUE(taken.empty());
 }
 
@@ -143,6 +144,26 @@ TEST_F(http_endless, a_body_is_shared_by_its_answers) {
   const auto head = raw("HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
   EXPECT_NE(head.find("Content-Length: 3145728\r\n"), std::string::npos);
   EXPECT_TRUE(head.ends_with("\r\n\r\n"));
+}
+
+TEST_F(http_endless, head_of_another_server_has_that_ones_length_or_none) {
+  for (const bool known : {true, false}) {
+    open([&](const http_request&, http_server::respond respond) {
+      http_response r{.content_type = "video/mp2t", .header_only = true};
+      if (known) r.headers = {{"Content-Length", "3145728"}};
+      respond(std::move(r));
+    });
+    const std::string one = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
+    const auto got = raw(one + "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    EXPECT_NE(got.find("\r\n\r\nHTTP/1.1 200"), std::string::npos) << "the connection goes on: " << got;
+    EXPECT_EQ(got.find("Content-Length: 3145728\r\n") != std::string::npos, known) << got;
+    EXPECT_EQ(got.find("Content-Length: 0"), std::string::npos) << got;
+    EXPECT_NE(got.find("Content-Type: video/mp2t\r\n"), std::string::npos) << got;
+    EXPECT_TRUE(got.ends_with("\r\n\r\n"));
+    // Whoever asks for the body gets a message that has an end.
+    const auto whole = raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    EXPECT_NE(whole.find("Content-Length: 0\r\n"), std::string::npos) << whole;
+  }
 }
 
 TEST_F(http_endless, loops_share_a_port) {
@@ -286,6 +307,15 @@ TEST_F(http_kept, a_post_takes_a_connection_of_its_own) {
   ASSERT_TRUE(fetch_by(pool, {.method = "POST", .url = server.url(), .body = "x"}));
   EXPECT_EQ(server.connections(), 2u);
   EXPECT_EQ(server.requests, 2) << "it may not be done twice";
+}
+
+TEST_F(http_kept, but_not_where_a_head_was_asked) {
+  open_counting();
+  http_pool pool(loop_, {});
+  ASSERT_TRUE(fetch_by(pool, {.method = "HEAD", .url = url("/")}));
+  EXPECT_EQ(pool.idle(), 0u) << "a body may follow, of servers that know no HEAD";
+  ASSERT_TRUE(fetch_by(pool, {.url = url("/")}));
+  EXPECT_EQ(pool.idle(), 1u);
 }
 
 TEST_F(http_kept, so_many_are_kept) {

@@ -84,6 +84,20 @@ TEST(http_response_reader, headers_have_a_limit) {
   }
 }
 
+TEST(http_response_reader, headers_that_come_line_by_line_have_a_limit_too) {
+  for (const auto& [start, more] :
+       {std::pair{"HTTP/1.1 200 OK\r\nx"s, ": "s + std::string(100, 'b') + "\r\nx"},
+        std::pair{""s, "HTTP/1.1 103 Early Hints\r\nLink: "s + std::string(100, 'b') + "\r\n\r\n"}}) {
+    http_response_reader reader(false, 1000);
+    size_t taken = start.size();
+    bool ok = reader.feed(base::as_bytes(start), [](auto) {}).has_value();
+    for (; ok && taken < 10'000; taken += more.size()) ok = reader.feed(base::as_bytes(more), [](auto) {}).has_value();
+    EXPECT_FALSE(ok);
+    EXPECT_GT(taken, 1000u);
+    EXPECT_LT(taken, 1300u);
+  }
+}
+
 TEST(http_response_reader, the_answer_to_head_has_no_body) {
   EXPECT_EQ(read("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", 1, true, true), "200  [end]");
   EXPECT_EQ(read("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 1000, true, true), "200  [end]");

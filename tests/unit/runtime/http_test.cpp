@@ -62,6 +62,49 @@ TEST_F(http, a_connection_serves_many_requests_also_pipelined) {
   EXPECT_TRUE(answer.ends_with("GET /4 ")) << answer;
 }
 
+TEST_F(http, pieces_of_any_size_make_the_same_requests) {
+  open_echo();
+  const std::string bytes =
+      "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nPOST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+      "POST /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n1\r\nf\r\n0\r\n\r\n"
+      "GET /4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+  for (const size_t piece : {1u, 2u, 7u, 50u, 60u}) {
+    seen_.clear();
+    tcp_stream stream;
+    size_t sent = 0;
+    timer drip(loop_, [&] {
+      const auto part = base::as_bytes(bytes).subspan(sent).first(std::min(piece, bytes.size() - sent));
+      sent += stream.write(part).bytes;
+      drip.arm_after(0ns);  // in the next round, when the server has had its turn
+      const auto r = stream.read(loop_.read_buffer(), loop::read_buffer_size);
+      if (r.status == io_status::closed || r.status == io_status::failed) loop_.stop();
+    });
+    tcp_connector connector(loop_, server_->local(), 5s, [&](base::result<tcp_stream> s) {
+      stream = std::move(*s);
+      drip.arm_after(0ns);
+    });
+    run();
+    ASSERT_EQ(seen_.size(), 4u) << piece;
+    EXPECT_EQ(seen_[1].body + seen_[2].body, "abcdef") << piece;
+  }
+}
+
+TEST_F(http, a_long_row_of_requests_leaves_others_their_turn) {
+  constexpr int count = 300;
+  std::string bytes;
+  for (int i = 0; i < count; ++i)
+    bytes += "GET / HTTP/1.1\r\nHost: a\r\n" + std::string(i + 1 < count ? "" : "Connection: close\r\n") + "\r\n";
+  int answered = 0, at_first_turn = -1;
+  open([&](const http_request&, http_server::respond respond) {
+    if (answered++ == 0) loop_.defer([&] { at_first_turn = answered; });
+    respond({.body = "ok"});
+  });
+  const std::string all = raw(bytes);
+  EXPECT_EQ(answered, count);
+  EXPECT_LT(at_first_turn, count / 4);
+  EXPECT_TRUE(all.ends_with("ok"));
+}
+
 TEST_F(http, an_answer_may_come_later) {
   std::optional<http_server::respond> kept;
   timer later(loop_, [&] { std::exchange(kept, std::nullopt).value()({.body = "late"}); });
@@ -95,6 +138,49 @@ TEST_F(http, head_gets_the_header_only) {
   const auto r = fetch({.method = "HEAD", .url = url("/x")});
   ASSERT_TRUE(r) << r.error().text;
   EXPECT_EQ(r->body, "");
+}
+
+TEST_F(http, a_target_in_absolute_form_is_one_in_origin_form) {
+  open_echo();
+  raw("GET http://b.test:81/x%20y?q=1 HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n"
+      "GET http://b.test HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  ASSERT_EQ(seen_.size(), 2u);
+  EXPECT_EQ(seen_[0].target, "/x%20y?q=1");
+  EXPECT_EQ(seen_[0].path, "/x y");
+  EXPECT_EQ(seen_[0].header("host"), "b.test:81");
+  EXPECT_EQ(std::ranges::count(seen_[0].headers, "Host", [](const auto& h) { return h.first; }), 1);
+  EXPECT_EQ(seen_[0].header("x"), "1");
+  EXPECT_EQ(seen_[1].target, "/");
+}
+
+TEST_F(http, empty_lines_before_a_request_are_passed_over) {
+  open_echo();
+  const std::string all =
+      raw("\r\n\r\nGET /1 HTTP/1.1\r\nHost: a\r\n\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  EXPECT_NE(all.find("GET /1 "), std::string::npos);
+  EXPECT_NE(all.find("GET /2 "), std::string::npos);
+  EXPECT_EQ(raw("\r\n\rGET / HTTP/1.1\r\nHost: a\r\n\r\n").find("HTTP/1.1 400"), 0u);
+}
+
+TEST_F(http, answers_say_when_they_were_made) {
+  open([](const http_request& r, http_server::respond respond) {
+    http_response response;
+    if (r.path == "/old") response.headers = {{"date", "Thu, 01 Jan 1970 00:00:00 GMT"}};
+    respond(std::move(response));
+  });
+  const auto dates = [](std::string_view text) {
+    size_t n = 0;
+    for (size_t at = 0; (at = text.find("\r\nDate: ", at)) != std::string_view::npos; ++at) ++n;
+    return n;
+  };
+  const auto own = raw("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  EXPECT_EQ(dates(own), 2u);
+  // IMF-fixdate (RFC 9110 section 5.6.7).
+  const auto at = own.find("\r\nDate: ") + 8;
+  EXPECT_EQ(own.substr(at + 3, 2), ", ");
+  EXPECT_EQ(own.substr(at + 25, 6), " GMT\r\n") << own.substr(at, 40);
+  EXPECT_EQ(dates(raw("GET /old HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")), 0u) << "what an origin said stays";
+  EXPECT_EQ(dates(raw("nonsense\r\n\r\n")), 1u);
 }
 
 TEST_F(http, a_204_has_no_body) {
@@ -220,6 +306,17 @@ TEST_F(http, dripping_does_not_extend_the_header_deadline) {
   run();
   EXPECT_TRUE(closed);
   EXPECT_GE(loop_.now() - start, 60ms);
+}
+
+TEST_F(http, the_header_deadline_of_a_later_request_begins_with_its_first_byte) {
+  limits_.header_timeout = 50ms;
+  open_echo();
+  const auto start = loop_.refresh();
+  const std::string answer = raw("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTT");
+  EXPECT_TRUE(answer.ends_with("GET /1 "));
+  EXPECT_GE(loop_.refresh() - start, 50ms);
+  EXPECT_LT(loop_.now() - start, 5s);  // idle_timeout: 60 s
+  EXPECT_TRUE(log_.has("reason=header_timeout"));
 }
 
 TEST_F(http, an_idle_connection_is_closed_after_its_time) {
@@ -492,7 +589,14 @@ TEST(http_text, targets) {
   EXPECT_EQ(parse("http://host"), "/|");
   EXPECT_EQ(parse("http://host?q"), "/|q");
   EXPECT_EQ(parse("*"), "*|");
-  for (const auto* bad : {"", "a", "host:443", "://x", "/%", "/%4", "/%zz", "/%00", "/a\tb"}) {
+  const auto absolute = parse_http_target("http://host:80?q");
+  ASSERT_TRUE(absolute);
+  EXPECT_EQ(absolute->authority, "host:80");
+  EXPECT_EQ(absolute->origin_form, "/?q");
+  EXPECT_EQ(parse_http_target("/a%2f?b")->origin_form, "/a%2f?b");
+  EXPECT_EQ(parse_http_target("/a")->authority, "");
+  for (const auto* bad :
+       {"", "a", "host:443", "://x", "http:///x", "http://u@h/", "/%", "/%4", "/%zz", "/%00", "/a\tb"}) {
     EXPECT_EQ(parse(bad), "refused") << bad;
   }
 }

@@ -8,24 +8,11 @@
 
 #include "loop_test_tools.hpp"
 #include "runtime/http_server.hpp"
+#include "unit/runtime/recording_log.hpp"
 
 namespace sluice::runtime {
 
 using namespace std::chrono_literals;
-
-class recording_log final : public base::log_sink {
- public:
-  bool enabled(base::log_level) const override { return true; }
-  void write(base::log_level, std::string_view event, std::span<const base::log_field> fields) override {
-    std::string line(event);
-    for (const auto& f : fields) line += " " + std::string(f.key) + "=" + f.value;
-    lines.push_back(line);
-  }
-  bool has(std::string_view text) const {
-    return std::any_of(lines.begin(), lines.end(), [&](const auto& l) { return l.find(text) != std::string::npos; });
-  }
-  std::vector<std::string> lines;
-};
 
 /// Sends bytes as they are and collects what comes until the server closes.
 class raw_client final : io_handler {
@@ -59,6 +46,12 @@ class raw_client final : io_handler {
   tcp_stream stream_;
   tcp_connector connector_;
 };
+
+/// `text` without its first Date.
+inline std::string undated(std::string text) {
+  const size_t at = text.find("Date: ");
+  return at == std::string::npos ? text : text.erase(at, text.find('\n', at) + 1 - at);
+}
 
 class http : public loop_test {
  protected:

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "loop_test_tools.hpp"
+#include "runtime/http_server.hpp"
 
 namespace sluice::runtime {
 namespace {
@@ -379,6 +380,60 @@ TEST_F(readiness, deferred_tasks_run_once_for_many_events) {
   for (size_t i = 0; i < events.size(); ++i) loop_.unwatch(events[i].fd(), *handlers[i]);
 }
 
+/// Ten events, which come at once.
+struct cut_batches : readiness {
+  /// `on_each` is told how many were readable, this one included.
+  void watch_all(const std::function<void(size_t)>& on_each) {
+    for (const auto& e : events) {
+      handlers.push_back(std::make_unique<io_function>([this, on_each](io_ready ready) {
+        if (ready.readable) on_each(++readable);
+      }));
+      loop_.watch(e.fd(), *handlers.back());
+    }
+  }
+  void signal_all() {
+    for (const auto& e : events) e.signal();
+  }
+  void run_to_the_end() {
+    run();
+    for (size_t i = 0; i < events.size(); ++i) loop_.unwatch(events[i].fd(), *handlers[i]);
+  }
+  std::vector<event> events{10};
+  std::vector<std::unique_ptr<io_function>> handlers;
+  size_t readable = 0;
+  std::vector<size_t> flushes;
+};
+
+TEST_F(cut_batches, deferred_tasks_do_not_wait_for_the_rest) {
+  watch_all([this](size_t count) {
+    if (count == 1 || count == events.size())
+      loop_.defer([this] {
+        flushes.push_back(readable);
+        if (readable == events.size()) loop_.stop();
+      });
+    if (count == 3) loop_.cut_batch();
+  });
+  signal_all();
+  run_to_the_end();
+  EXPECT_EQ(flushes, (std::vector<size_t>{3, 10}));
+}
+
+TEST_F(cut_batches, are_not_made_by_what_a_task_took_in) {
+  watch_all([this](size_t count) {
+    if (count == 1)
+      loop_.defer([this] {
+        flushes.push_back(readable);
+        loop_.stop();
+      });
+  });
+  loop_.defer([this] {
+    loop_.cut_batch();
+    signal_all();
+  });
+  run_to_the_end();
+  EXPECT_EQ(flushes, (std::vector<size_t>{10}));
+}
+
 class wake_ups : public loop_test, public ::testing::WithParamInterface<bool> {};
 INSTANTIATE_TEST_SUITE_P(with_and_without_asio, wake_ups, ::testing::Bool());
 
@@ -470,6 +525,37 @@ TEST(loop_death, does_not_come_of_a_kernel_without_epoll_pwait2) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(live_without_epoll_pwait2(ENOSYS), ::testing::ExitedWithCode(0), "");
   EXPECT_EXIT(live_without_epoll_pwait2(EPERM), ::testing::ExitedWithCode(0), "");
+}
+
+/// A loop goes on without Asio's context when there is no room for it.
+[[noreturn]] void live_without_asio(long refused_call) {
+  loop l;
+  event e;
+  io_function handler([&](io_ready ready) {
+    if (ready.readable) l.stop();
+  });
+  l.watch(e.fd(), handler);
+  std::string fetched, resolved;
+  l.post([&] {
+    if (!forbid_call(refused_call, EMFILE)) std::_Exit(2);
+    http_fetch(l, {.url = "http://127.0.0.1:1/"}, [](auto) { std::_Exit(3); })();
+    http_fetch(l, {.url = "http://127.0.0.1:1/"},
+               [&](const base::result<http_response>& r) { fetched = r ? "ok" : r.error().reason; });
+    if (!fetched.empty()) std::_Exit(4);
+    resolve(l, "localhost", 1, [&](const base::result<std::vector<base::endpoint>>& r) {
+      resolved = r ? "ok" : r.error().reason;
+      e.signal();
+    });
+  });
+  l.run();
+  l.unwatch(e.fd(), handler);
+  std::_Exit(fetched == "no_descriptors" && resolved == "no_such_host" ? 0 : 1);
+}
+
+TEST(loop_death, does_not_come_of_no_descriptors_for_asio) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(live_without_asio(SYS_epoll_create1), ::testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(live_without_asio(SYS_epoll_ctl), ::testing::ExitedWithCode(0), "");
 }
 
 TEST(loop_death, of_an_epoll_that_fails_says_so) {

@@ -69,9 +69,7 @@ class socket_handover : public loop_test {
       say("taken " + to.version);
       giver_.reset();
     };
-    on.failed = [this](const handover_party&, const base::error& e) {
-      say("failed " + std::string(e.reason));
-    };
+    on.failed = [this](const handover_party&, const base::error& e) { say("failed " + std::string(e.reason)); };
     there([&] {
       auto opened = handover_giver::open(other_.loop(), path_, "1.0", on, times);
       ASSERT_TRUE(opened) << opened.error().text;

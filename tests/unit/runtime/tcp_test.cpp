@@ -1,5 +1,6 @@
 #include "runtime/tcp.hpp"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/resource.h>
@@ -15,6 +16,7 @@
 #include <thread>
 
 #include "loop_test_tools.hpp"
+#include "runtime/descriptor.hpp"
 
 namespace sluice::runtime {
 namespace {
@@ -134,6 +136,8 @@ TEST_F(tcp, an_abort_is_seen_as_failure_and_a_write_after_it_raises_no_signal) {
     results.push_back(server.read(loop_.read_buffer(), loop::read_buffer_size));
     const uint8_t byte = 1;
     results.push_back(server.write(base::bytes_view(&byte, 1)));
+    const descriptor file(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+    results.push_back(server.send_file(file.fd(), 0, 100));
     loop_.stop();
   });
   loop_.watch(server.fd(), handler);
@@ -141,11 +145,13 @@ TEST_F(tcp, an_abort_is_seen_as_failure_and_a_write_after_it_raises_no_signal) {
   EXPECT_FALSE(client.is_open());
   run();
   loop_.unwatch(server.fd(), handler);
-  ASSERT_EQ(results.size(), 2u);
+  ASSERT_EQ(results.size(), 3u);
   EXPECT_EQ(results[0].status, io_status::failed);
   EXPECT_EQ(results[0].error, ECONNRESET);
-  EXPECT_EQ(results[1].status, io_status::failed);
-  EXPECT_EQ(results[1].error, EPIPE);
+  for (size_t i : {1u, 2u}) {
+    EXPECT_EQ(results[i].status, io_status::failed) << i;
+    EXPECT_EQ(results[i].error, EPIPE) << i;
+  }
 }
 
 TEST_F(tcp, more_parts_than_the_kernel_takes_are_cut) {

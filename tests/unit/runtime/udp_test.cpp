@@ -8,6 +8,7 @@
 
 #include <cstring>
 #include <map>
+#include <set>
 #include <string>
 
 #include "loop_test_tools.hpp"
@@ -170,6 +171,96 @@ TEST_P(udp_test, many_peers_of_one_socket) {
   }
   until([&] { return client.texts.size() == 200; });
   EXPECT_EQ(answers.size(), 100u);
+}
+
+TEST_P(udp_test, what_many_sockets_have_sent_leaves_together) {
+  auto s = listener();
+  recorder far_end;
+  auto far = udp_socket::bind(io, at(GetParam()), {}, far_end);
+  ASSERT_TRUE(far);
+  std::vector<std::unique_ptr<udp_socket>> callers;
+  for (int i = 0; i < 10; ++i) callers.push_back(caller(*s));
+  client.then = [&](udp_socket&, std::span<const datagram> batch) {
+    for (const auto& d : batch) s->send({reach(**far), {}}, d.bytes);
+  };
+  for (auto& c : callers) s->send({c->local(), {}}, base::as_bytes("x" + std::to_string(c->local().port)));
+  far_end.after = [&] {
+    if (far_end.texts.size() == 10) loop_.stop();
+  };
+  const auto before = cell("sluice_udp_calls_total", "dir", "out");
+  run();
+  EXPECT_EQ(client.calls, 10);
+  EXPECT_EQ(cell("sluice_udp_calls_total", "dir", "out"), before + 1);
+  std::set<std::string> wanted;
+  for (auto& c : callers) wanted.insert("x" + std::to_string(c->local().port));
+  EXPECT_EQ(std::set<std::string>(far_end.texts.begin(), far_end.texts.end()), wanted);
+}
+
+TEST_P(udp_test, more_sockets_than_one_look_finds) {
+  auto s = listener();
+  std::vector<std::unique_ptr<udp_socket>> callers;
+  for (int i = 0; i < 200; ++i) callers.push_back(caller(*s));
+  for (auto& c : callers) s->send({c->local(), {}}, base::as_bytes("x"));
+  until([&] { return client.texts.size() == 200; });
+}
+
+TEST_P(udp_test, a_handler_may_destroy_others_that_are_to_be_read) {
+  auto s = listener();
+  std::vector<std::unique_ptr<udp_socket>> callers;
+  for (int i = 0; i < 10; ++i) callers.push_back(caller(*s));
+  client.then = [&](udp_socket& self, std::span<const datagram>) {
+    std::erase_if(callers, [&](const auto& c) { return c.get() != &self; });
+  };
+  for (auto& c : callers) s->send({c->local(), {}}, base::as_bytes("x"));
+  until([&] { return !client.texts.empty(); });
+  until([&] { return client.calls == 1; });
+  EXPECT_EQ(callers.size(), 1u);
+}
+
+/// Under load the sockets are looked at once an interval, and again at each datagram when there is none.
+TEST_P(udp_test, many_wake_ups_are_gathered) {
+  udp_io gathering(loop_, metrics, 5ms);
+  auto s = udp_socket::bind(gathering, at(GetParam()), {}, server);
+  ASSERT_TRUE(s);
+  std::vector<std::unique_ptr<udp_socket>> callers;
+  for (int i = 0; i < 4; ++i) callers.push_back(*udp_socket::connect(gathering, reach(**s), {}, client));
+  auto& mode = metrics.gauge("sluice_udp_gathering", "");
+  // A few datagrams go to and fro, as fast as they can.
+  bool going = true;
+  server.then = client.then = [&](udp_socket& from, std::span<const datagram> batch) {
+    for (const auto& d : batch)
+      if (going) from.send(d.path, d.bytes);
+  };
+  for (auto& c : callers) c->send(base::as_bytes("0"));
+  until([&] { return mode.value() == 1; });
+  const auto seen = server.texts.size();
+  until([&] { return server.texts.size() >= seen + 20; });
+  going = false;
+  std::function<void()> look;
+  timer again(loop_, [&] { look(); });
+  look = [&] { mode.value() == 0 ? loop_.stop() : again.arm_after(1ms); };
+  look();
+  run();
+  EXPECT_EQ(mode.value(), 0);
+  const auto at_rest = server.texts.size();
+  callers[0]->send(base::as_bytes("1"));
+  until([&] { return server.texts.size() == at_rest + 1; });
+}
+
+/// A turn reads so much, no more: then the loop's other work gets its turn.
+TEST_P(udp_test, a_flood_leaves_the_loop_to_others) {
+  auto s = listener();
+  std::vector<std::unique_ptr<udp_socket>> callers;
+  for (int i = 0; i < 16; ++i) callers.push_back(caller(*s));
+  for (auto& c : callers)
+    for (int i = 0; i < 100; ++i) s->send({c->local(), {}}, base::as_bytes("x"));
+  size_t seen_by_task = 0;
+  client.then = [&](udp_socket&, std::span<const datagram>) {
+    if (client.calls == 1) loop_.post([&] { seen_by_task = client.texts.size(); });
+  };
+  until([&] { return client.texts.size() == 1600; });
+  EXPECT_GT(seen_by_task, 0u);
+  EXPECT_LT(seen_by_task, 800u);
 }
 
 TEST_P(udp_test, more_than_one_batch_waits) {

@@ -28,7 +28,7 @@ TEST_F(origin_test, a_player_gets_every_packet_of_a_publisher) {
   auto& other = player("b");
   const size_t from = 3 + 5 * 20;  // the newest keyframe
   if (!await(late, 3 + sent.size() - from)) return;
-  packets expected{at(sent[0], 2000), at(sent[1], 2000), at(sent[2], 2000)};
+  packets expected{at(sent[0], 0), at(sent[1], 2000), at(sent[2], 2000)};
   expected.insert(expected.end(), sent.begin() + from, sent.end());
   EXPECT_EQ(late.got, expected);
   EXPECT_EQ(other.got, packets{});
@@ -239,8 +239,8 @@ TEST_F(origin_test, a_slow_player_goes_on_at_a_keyframe) {
 
 // ---- limits and bad input
 
-TEST_F(origin_test, sessions_max_refuses_and_recovers) {
-  limits.sessions_max = 2;
+TEST_F(origin_test, the_limit_of_sessions_refuses_and_recovers) {
+  limits.sessions = &two_sessions;
   auto& pub = publisher("a");
   auto& p = player("a");
   auto& third = client(ask_for(client_intent::play, "a"));
@@ -251,6 +251,18 @@ TEST_F(origin_test, sessions_max_refuses_and_recovers) {
   await(p, 1);
   p.close();
   run_until(loop, [&] { return origin().server.sessions() == 1; });
+  player("a");
+  EXPECT_EQ(two_sessions.taken(), 2u);
+}
+
+TEST_F(origin_test, the_limit_of_sessions_is_that_of_all_servers) {
+  limits.sessions = &two_sessions;
+  auto elsewhere = runtime::session_place::take(&two_sessions);
+  publisher("a");
+  auto& second = client(ask_for(client_intent::play, "a"));
+  run_until(loop, [&] { return second.ended; });
+  EXPECT_FALSE(second.started);
+  elsewhere.give_back();
   player("a");
 }
 
@@ -338,7 +350,7 @@ TEST_F(peers, hear_that_the_stream_has_another_owner) {
 }
 
 TEST_F(peers, hear_that_the_server_is_full) {
-  limits.sessions_max = 1;
+  limits.sessions = &one_session;
   auto& pub = link(client_intent::publish);
   auto& other = peer(client_intent::play, {.numbered = true});
   auto& viewer = client(ask_for(client_intent::play, "a"));
@@ -360,7 +372,7 @@ TEST_F(peers, hear_that_there_is_room_for_no_further_stream) {
 }
 
 TEST_F(peers, control_connections_are_no_sessions_and_find_room_in_a_full_server) {
-  limits.sessions_max = 1;
+  limits.sessions = &one_session;
   auto& shown = origin().metrics.gauge("sluice_sessions", "", {{"role", "origin"}, {"proto", "rtmp"}});
   auto& control = peer(client_intent::control, {.control = true});
   run_until(loop, [&] { return origin().bytes_in() > 3000; });
@@ -369,6 +381,7 @@ TEST_F(peers, control_connections_are_no_sessions_and_find_room_in_a_full_server
   auto& pub = publisher("a");
   EXPECT_EQ(origin().server.sessions(), 1u);
   const auto before = origin().bytes_in();
+  EXPECT_EQ(one_session.taken(), 1u);
   auto& more = peer(client_intent::control, {.control = true});
   run_until(loop, [&] { return origin().bytes_in() > before + 3000; });
   run_turns(loop);
@@ -384,7 +397,8 @@ TEST_F(peers, control_connections_are_no_sessions_and_find_room_in_a_full_server
 }
 
 TEST_F(peers, a_full_server_lets_in_few_to_be_told) {
-  limits.sessions_max = 0;
+  limits.sessions = &one_session;
+  const auto the_only = runtime::session_place::take(&one_session);
   std::vector<rtmp_client*> all;
   for (int i = 0; i < 40; ++i) all.push_back(&client(ask_for(client_intent::play, "a"), {.drip = true}));
   run_until(loop, [&] { return origin().refusals("too_many_sessions") == 8; });

@@ -72,7 +72,9 @@ class memory_log final : public base::log_sink {
     for (const auto& f : fields) l.fields.emplace_back(std::string(f.key), f.value);
     const std::lock_guard lock(mutex_);
     lines_.push_back(std::move(l));
+    if (on_line) on_line(lines_.back());
   }
+  std::function<void(const line&)> on_line;  ///< is told of each; by any thread, one at a time
   std::vector<line> of(std::string_view event) const {
     const std::lock_guard lock(mutex_);
     std::vector<line> found;
@@ -279,6 +281,7 @@ class origin_test : public ::testing::Test {
 
   runtime::loop loop;
   runtime::descriptor_budget two_descriptors{2};
+  runtime::session_budget one_session{1}, two_sessions{2};
   memory_log log;
   server_limits limits;
   directory_limits stream_limits;

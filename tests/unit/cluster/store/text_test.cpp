@@ -103,6 +103,26 @@ TEST(ServerText, AndWhatTheyWriteIsRead) {
   EXPECT_EQ(got->registration.rtmp.at(0).to_string(), "10.78.122.184:19352");
   EXPECT_FALSE(got->registration.sluice);
   EXPECT_EQ(got->host, "");
+  EXPECT_EQ(got->wall_ms, 1'725'972'092'629u);
+}
+
+TEST(ServerText, TheTimeOfARecordIsReadInAnyZone) {
+  const auto wall_of = [](const std::string& time) {
+    const auto got = parse_server_json(
+        R"({"ip":"10.0.0.1","server_id":"a","service_id":"b","pid":"1","rtmp":["1935"],"update_at":)" + time + "}", {});
+    EXPECT_TRUE(got) << time;
+    return got ? got->wall_ms : 0;
+  };
+  EXPECT_EQ(wall_of(R"("1970-01-01T00:00:01Z")"), 1000u);
+  EXPECT_EQ(wall_of(R"("2026-11-25T21:46:53.422000000Z")"), 1'795'643'213'422u);
+  EXPECT_EQ(wall_of(R"("2026-11-25T18:16:53.4-03:30")"), 1'795'643'213'400u);
+  EXPECT_EQ(wall_of(R"("2026-11-26T00:46:53.4229+03:00")"), 1'795'643'213'422u);
+  EXPECT_EQ(wall_of(R"("1969-12-31T23:59:59Z")"), 0u);
+  for (const char* other : {"7", "null", R"("")", R"("yesterday")", R"("2026-11-25")", R"("2026-11-25T21:46:53")",
+                            R"("9999-12-31T23:59:59Z")", R"("2026-13-25T21:46:53Z")", R"("2026-02-30T21:46:53Z")",
+                            R"("2026-11-25T21:46:53+1")", R"("-026-11-25T21:46:53Z")", R"("2026-11-25 21:46:53Z")",
+                            R"("2026-11-25T21:46:5")"})
+    EXPECT_EQ(wall_of(other), 0u) << other;
 }
 
 TEST(ServerText, KeepsWhatSluiceKnowsButNoStreams) {
@@ -144,8 +164,13 @@ TEST(ClusterMessage, EachKindComesBackAsItWas) {
   EXPECT_EQ(o.record, owner);
   EXPECT_EQ(through_text(message::origin{"{\"x\":1}", "h"}).body, "{\"x\":1}");
   through_text(message::hello{});
-  EXPECT_FALSE(through_text(message::drain{"o1", false}).on);
+  EXPECT_FALSE(through_text(message::drain{"o1", false, 7}).on);
+  EXPECT_EQ(through_text(message::drain{"o1", false, 7}).at_ms, 7u);
+  const auto old = parse_message(R"({"from":"p","what":"drain","server":"o1","on":true})");
+  ASSERT_TRUE(old);
+  EXPECT_EQ(std::get<message::drain>(old->what).at_ms, 0u) << "of a version that did not tell";
   EXPECT_EQ(through_text(message::question{"7", "cluster"}).text, "cluster");
+  EXPECT_EQ(through_text(message::session_end{"srs-proxy-ufrag:a:b"}).key, "srs-proxy-ufrag:a:b");
   const auto a = through_text(message::answer{"p2", "7", std::string(100'000, 'x')});
   EXPECT_EQ(a.to + a.id, "p27");
   EXPECT_EQ(a.text.size(), 100'000u);

@@ -20,13 +20,13 @@ header_set set_of(const all& packets) {
 
 all tags_of(const bytes& with_file_header) {
   flv::reader in(8u << 20);
-  in.feed(with_file_header);
+  base::bytes_view rest(with_file_header);
   all tags;
   for (;;) {
-    const auto tag = in.next();
+    const auto tag = in.next(rest);
     EXPECT_TRUE(tag) << tag.error().reason;
     if (!tag || !*tag) return tags;
-    tags.push_back({(*tag)->type, (*tag)->timestamp, {(*tag)->body.begin(), (*tag)->body.end()}});
+    tags.push_back({(*tag)->type, (*tag)->timestamp, {(*tag)->body.data(), (*tag)->body.data() + (*tag)->body.size()}});
   }
 }
 
@@ -75,6 +75,24 @@ TEST(flv_muxer, amf3_data_becomes_amf0) {
   amf3.body.insert(amf3.body.begin(), 0);
   m.write(frame_of(amf3), file);
   EXPECT_EQ(tags_of(file), all{at(text, 7)});
+}
+
+TEST(flv_muxer, around_a_body_stands_what_makes_it_a_tag) {
+  flv_muxer copying, around;
+  for (const packet& p : all{key(0x01020304), sound(5), script({"onText", "x"}), {rtmp::audio, 7, {}}}) {
+    bytes want, got{0xAA};
+    copying.write(frame_of(p), want);
+    const auto at = around.write_around_body(frame_of(p), got);
+    ASSERT_TRUE(at);
+    got.insert(got.begin() + static_cast<std::ptrdiff_t>(*at), p.body.begin(), p.body.end());
+    got.erase(got.begin());
+    EXPECT_EQ(got, want);
+  }
+  EXPECT_EQ(header_of(around), header_of(copying)) << "it has seen both tracks";
+  bytes out;
+  EXPECT_FALSE(around.write_around_body(frame_of({rtmp::data_amf3, 0, {0, 2, 0, 0}}), out));
+  EXPECT_FALSE(around.write_around_body(frame_of({30, 0, {1}}), out));
+  EXPECT_TRUE(out.empty());
 }
 
 TEST(flv_muxer, other_messages_are_left_out) {

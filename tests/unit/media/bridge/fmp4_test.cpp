@@ -159,6 +159,17 @@ TEST(fmp4, what_it_cannot_carry_is_left_out) {
   EXPECT_TRUE(segment_of(m, {broken}, {key(0)}, 0, 2000).empty());
   EXPECT_TRUE(
       segment_of(m, {avc_header()}, {{rtmp::video, 0, {0x91, 'h', 'v', 'c', '1', 0, 0, 0, 1}}}, 0, 2000).empty());
+  EXPECT_TRUE(m.left_out().empty()) << "it could be carried";
+}
+
+TEST(fmp4, says_what_it_leaves_out) {
+  fmp4_muxer m;
+  const packet alaw{rtmp::audio, 0, {0x72, 1, 2, 3}}, vp8{rtmp::video, 0, {0x91, 'v', 'p', '0', '8', 1}};
+  const packet second{rtmp::audio, 0, {0x95, 0x01, 'm', 'p', '4', 'a', 1, 1, 2}};
+  EXPECT_FALSE(segment_of(m, {avc_header(), aac_header()}, {key(0), sound(0), alaw, alaw, second}, 0, 2000).empty());
+  EXPECT_EQ(m.left_out(), (std::vector<std::string>{"audio G711A", "audio track 1"}));
+  EXPECT_TRUE(segment_of(m, {}, {vp8}, 0, 2000).empty());
+  EXPECT_EQ(m.left_out(), std::vector<std::string>{"video VP8"});
 }
 
 }  // namespace

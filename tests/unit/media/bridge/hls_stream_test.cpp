@@ -251,6 +251,20 @@ TEST_F(hls_stream, a_source_that_goes_on_further_back_changes_nothing) {
   EXPECT_EQ(lines(w).segments.size(), 5u);
 }
 
+TEST_F(hls_stream, numbers_of_long_ago_begin_a_new_list) {
+  auto w = make();
+  w.begin_publication(first, 0, 2000);
+  feed(w, all{avc_header(), aac_header()} + live(0, 8100));
+  auto state = w.state();
+  state.number = first - 1000;
+  state.discontinuity = true;
+  w.resume(state, w.headers());
+  EXPECT_EQ(w.media_playlist(), "");
+  feed(w, live(8000, 6100));
+  EXPECT_EQ(w.next_number(), first - 1000 + 3);
+  EXPECT_EQ(lines(w).segments.size(), 3u);
+}
+
 TEST(hls_name, goes_both_ways) {
   EXPECT_EQ(segment_name("a/b", 12, container::mpegts), "a%2Fb-12.ts");
   EXPECT_EQ(init_name("a-b", 0xABC), "a-b-0000000000000abc-init.mp4");

@@ -18,13 +18,15 @@ struct kept_tag {
   bool operator==(const kept_tag&) const = default;
 };
 
-void drain(reader& r, std::vector<kept_tag>& tags) {
+void drain(reader& r, base::bytes_view bytes, std::vector<kept_tag>& tags) {
   for (;;) {
-    const auto t = r.next();
+    const auto t = r.next(bytes);
     ASSERT_TRUE(t) << t.error().reason;
-    if (!*t) return;
-    tags.push_back({(*t)->type, (*t)->timestamp, {(*t)->body.begin(), (*t)->body.end()}});
+    if (!*t) break;
+    const auto body = (*t)->body.view();
+    tags.push_back({(*t)->type, (*t)->timestamp, {body.begin(), body.end()}});
   }
+  EXPECT_TRUE(bytes.empty());
 }
 
 std::vector<kept_tag> read_in_pieces(base::bytes_view bytes, size_t first, size_t rest) {
@@ -32,10 +34,8 @@ std::vector<kept_tag> read_in_pieces(base::bytes_view bytes, size_t first, size_
   std::vector<kept_tag> tags;
   for (size_t at = 0, size = first; at < bytes.size(); at += size, size = rest) {
     size = std::min(size, bytes.size() - at);
-    r.feed(bytes.subspan(at, size));
-    drain(r, tags);
+    drain(r, bytes.subspan(at, size), tags);
   }
-  EXPECT_EQ(r.buffered(), 0u);
   return tags;
 }
 
@@ -100,10 +100,32 @@ TEST(flv_file, header_flags_and_extended_timestamp) {
 
 TEST(flv_file, skips_a_longer_header) {
   reader r;
-  r.feed(hex("464c5601 05 0000000b aaaa 00000000 08 000001 000000 00 000000 af 0000000c"));
   std::vector<kept_tag> tags;
-  drain(r, tags);
+  drain(r, hex("464c5601 05 0000000b aaaa 00000000 08 000001 000000 00 000000 af 0000000c"), tags);
   EXPECT_EQ(tags, (std::vector<kept_tag>{{8, 0, {0xaf}}}));
+}
+
+TEST(flv_file, gives_a_tag_with_its_last_byte_and_headroom) {
+  reader r(16, 24);
+  const auto bytes = hex("464c5601 05 00000009 00000000 08 000002 000007 00 000000 af01 0000000d 09 000000 000008 00");
+  base::bytes_view rest(bytes);
+  const size_t first_end = 9 + 4 + 11 + 2;
+  auto part = rest.first(first_end);
+  const auto sound = r.next(part);
+  ASSERT_TRUE(sound && *sound);
+  EXPECT_EQ((*sound)->timestamp, 7u);
+  EXPECT_EQ((*sound)->body.size(), 2u);
+  EXPECT_EQ((*sound)->body.headroom(), 24u);
+  EXPECT_TRUE((*sound)->body.block().unique());
+  part = rest.subspan(first_end);
+  EXPECT_FALSE(*r.next(part));
+  const auto end_of_header = hex("000000 ff");
+  rest = end_of_header;
+  const auto empty = r.next(rest);
+  ASSERT_TRUE(empty && *empty);
+  EXPECT_EQ((*empty)->timestamp, 8u);
+  EXPECT_TRUE((*empty)->body.empty());
+  EXPECT_EQ(rest.size(), 1u);
 }
 
 struct bad_file {
@@ -121,9 +143,10 @@ TEST(flv_file, refuses_bad_files_and_stays_refusing) {
   };
   for (const auto& c : cases) {
     reader r(16);
-    r.feed(hex(c.bytes));
+    const auto bytes = hex(c.bytes);
+    base::bytes_view rest(bytes);
     for (int i = 0; i < 2; ++i) {
-      const auto t = r.next();
+      const auto t = r.next(rest);
       ASSERT_FALSE(t) << c.bytes;
       EXPECT_EQ(t.error().reason, c.reason) << c.bytes;
     }

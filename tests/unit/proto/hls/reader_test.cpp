@@ -16,7 +16,8 @@ const std::string all_places =
     "#EXT-X-KEY:METHOD=AES-128,URI=\"key\"\n#EXT-X-MAP:URI=\"init.mp4\",BYTERANGE=\"1@0\"\n\n"
     "#EXT-X-PART:DURATION=0.3,URI=\"p.m4s\"\n# URI=\"comment\"\n#EXTINF:4,title, URI=\"no attribute\n  "
     "\nseg.ts?x=\"y\"\n"
-    "#EXT-X-DATERANGE:ID=\"d\",X-ASSET-URI=\"ad.m3u8\"\n#EXT-X-FUTURE:ANY,URI=\"f\"\n#EXT-X-CURI:XURI=\"stays\"\n"
+    "#EXT-X-DATERANGE:ID=\"d\",X-ASSET-URI=\"ad.m3u8\",X-ASSET-LIST=\"ads.json\"\n"
+    "#EXT-X-FUTURE:ANY,URI=\"f\"\n#EXT-X-CURI:XURI=\"stays\"\n"
     "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"hint\"\n#EXT-X-RENDITION-REPORT:URI=\"../r.m3u8\",LAST-MSN=2\nlast.ts";
 
 TEST(hls_reader, shows_every_uri) {
@@ -27,9 +28,9 @@ TEST(hls_reader, shows_every_uri) {
   });
   ASSERT_TRUE(out);
   EXPECT_EQ(*out, all_places) << "byte for byte";
-  EXPECT_EQ(seen,
-            (std::vector<std::string>{"audio.m3u8", "i.m3u8", "sk", "sd.json", "steer?a=b,c", "key", "init.mp4",
-                                      "p.m4s", "seg.ts?x=\"y\"", "ad.m3u8", "f", "hint", "../r.m3u8", "last.ts"}));
+  EXPECT_EQ(seen, (std::vector<std::string>{"audio.m3u8", "i.m3u8", "sk", "sd.json", "steer?a=b,c", "key", "init.mp4",
+                                            "p.m4s", "seg.ts?x=\"y\"", "ad.m3u8", "ads.json", "f", "hint", "../r.m3u8",
+                                            "last.ts"}));
 }
 
 TEST(hls_reader, rewrites_what_it_is_told) {

@@ -75,6 +75,19 @@ TEST(proxy_protocol, waits_for_the_rest_of_every_prefix) {
   }
 }
 
+TEST(proxy_protocol, is_told_from_what_begins_alike) {
+  for (const auto& c : good_cases()) {
+    const size_t needed = c.bytes[0] == 'P' ? 6 : 12;
+    for (size_t size = 0; size <= c.bytes.size(); ++size) {
+      const auto there = has_header(base::bytes_view(c.bytes).first(size));
+      EXPECT_EQ(there, size < needed ? std::nullopt : std::optional(true)) << c.expected << " cut at " << size;
+    }
+  }
+  for (const auto* other : {"GET / HTTP/1.1\r\n", "POST / HTTP/1.1\r\n", "PROPFIND / HTTP/1.1\r\n",
+                            "PROXYING / HTTP/1.1\r\n", "\r\nGET / HTTP/1.1\r\n", "\r\n\r\nGET"})
+    EXPECT_EQ(has_header(text(other)), false) << other;
+}
+
 TEST(proxy_protocol, refuses_what_is_no_header) {
   const std::vector<std::vector<uint8_t>> cases{
       text("G"),

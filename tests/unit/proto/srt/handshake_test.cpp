@@ -76,6 +76,13 @@ TEST(srt_handshake, answers_an_induction_as_libsrt_does) {
   EXPECT_EQ(expected.size(), plain.induction().size());  // no amplification
 }
 
+TEST(srt_handshake, an_answer_to_an_induction_may_advertise_a_length_of_key) {
+  const auto asked = read(plain.induction());
+  const std::pair<uint16_t, uint16_t> fields[] = {{0, 0}, {16, 2}, {24, 3}, {32, 4}};
+  for (const auto& [bytes, field] : fields)
+    EXPECT_EQ(read(answer_induction(asked, 1, loopback, bytes)).encryption, field);
+}
+
 TEST(srt_handshake, refuses_as_libsrt_does) {
   auto expected = badsecret.answer();
   put32(expected, 8, 0);

@@ -243,6 +243,33 @@ TEST_F(relay_session_test, what_the_origin_may_not_answer) {
   EXPECT_EQ(s->rejection(), 1502u);
 }
 
+TEST_F(relay_session_test, an_agreement_may_be_withdrawn_before_the_caller_hears_of_it) {
+  s->dial(now);
+  s->from_origin(cookie(), now);
+  drain();
+  s->from_origin(answer(), now);
+  ASSERT_EQ(s->state(), session_state::running);
+  s->withdraw(reject::down, "id_collision", now);
+  EXPECT_EQ(s->state(), session_state::ended);
+  EXPECT_TRUE(s->finished(now));
+  EXPECT_EQ(s->end_reason(), "id_collision");
+  EXPECT_EQ(s->rejection(), static_cast<uint32_t>(reject::down));
+  const auto told = drain();
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_FALSE(told[0].to_client);
+  const auto goodbye = parse_packet(told[0].bytes);
+  EXPECT_TRUE(goodbye->control && goodbye->type == control_type::shutdown);
+  EXPECT_EQ(goodbye->destination, origin_socket);
+  EXPECT_TRUE(told[1].to_client);
+  EXPECT_EQ(said(told[1]).request, reject_base + static_cast<uint32_t>(reject::down));
+}
+
+TEST_F(relay_session_test, an_end_before_it_runs_is_the_servers) {
+  s->end("shutdown", now);
+  EXPECT_EQ(said(only()).request, reject_base + static_cast<uint32_t>(reject::down)) << "not that there is no stream";
+  EXPECT_TRUE(s->finished(now));
+}
+
 TEST_F(relay_session_test, a_shutdown_of_either_side_reaches_the_other) {
   run();
   EXPECT_TRUE(s->from_client(control(control_type::shutdown, origin_socket), now).forward);

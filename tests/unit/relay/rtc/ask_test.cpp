@@ -4,7 +4,9 @@
 
 #include <boost/json.hpp>
 
+#include "cluster/core/handed_state.hpp"
 #include "golden/golden.hpp"
+#include "proto/stun/message.hpp"
 #include "relay/rtc/record.hpp"
 
 namespace sluice::relay {
@@ -135,6 +137,96 @@ TEST(rtc_ask_test, locations) {
   EXPECT_FALSE(resource_of("/a\r\nX: y", "/"));
 }
 
+runtime::http_request patch(std::string type, std::string body, std::string path = "/rtc/v1/whep/") {
+  runtime::http_request r;
+  r.method = "PATCH";
+  r.path = r.target = std::move(path);
+  r.headers = {{"Content-Type", std::move(type)}};
+  r.body = std::move(body);
+  return r;
+}
+
+TEST(rtc_ask_test, a_patch_is_a_fragment_or_an_answer) {
+  const std::string fragment =
+      "a=ice-ufrag:abcd\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=candidate:1 1 udp 1 192.168.77.1 5 typ host\r\n";
+  const std::string fragment_type = "application/trickle-ice-sdpfrag";
+  const auto trickled = parse_rtc_patch(patch("Application/Trickle-ICE-sdpfrag; x=y", fragment), placeholder);
+  ASSERT_TRUE(trickled);
+  EXPECT_FALSE(trickled->is_answer);
+  EXPECT_EQ(trickled->ufrag, "abcd");
+  EXPECT_EQ(trickled->body, "a=ice-ufrag:abcd\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\n");
+
+  const auto answered = parse_rtc_patch(patch("application/sdp", sdp_of("chromium_offer")), placeholder);
+  ASSERT_TRUE(answered);
+  EXPECT_TRUE(answered->is_answer);
+  EXPECT_EQ(answered->ufrag, "xGbC");
+  EXPECT_EQ(answered->body.find(".local"), std::string::npos);
+  EXPECT_NE(answered->body.find("192.0.2.9 9 typ host"), std::string::npos);
+
+  const struct {
+    runtime::http_request request;
+    const char* reason;
+  } refused[] = {
+      {patch("", fragment), "unsupported_media_type"},
+      {patch("application/json", fragment), "unsupported_media_type"},
+      {patch("application/sdp", sdp_of("chromium_offer"), "/rtc/v1/whip/"), "unsupported_media_type"},
+      {patch("application/sdp", fragment), "bad_sdp"},
+      {patch("application/sdp", "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\n"), "bad_sdp"},
+      {patch(fragment_type, std::string(sdp::bytes_max + 1, 'a')), "body_too_large"},
+      {patch(fragment_type, "hello"), "bad_sdp"},
+  };
+  for (const auto& c : refused) {
+    const auto parsed = parse_rtc_patch(c.request, placeholder);
+    ASSERT_FALSE(parsed) << c.request.body;
+    EXPECT_EQ(parsed.error().reason, c.reason) << c.request.body;
+  }
+}
+
+TEST(rtc_ask_test, an_offer_of_the_origins_own) {
+  runtime::http_response r;
+  r.status = 406;
+  r.content_type = "application/sdp; charset=utf-8";
+  EXPECT_TRUE(is_counter_offer(r));
+  r.content_type = "text/plain";
+  EXPECT_FALSE(is_counter_offer(r));
+  r.headers = {{"Location", ""}, {"location", "a"}, {"Location", "/b"}};
+  EXPECT_EQ(resource_of(r, "/rtc/v1/whep/"), "/b");
+  r.headers.clear();
+  EXPECT_EQ(resource_of(r, "/rtc/v1/whep/"), "");
+}
+
+TEST(rtc_ask_test, a_client_is_told_no_address_at_which_nobody_listens) {
+  const auto address = [](const char* text) { return *base::ip_address::parse(text); };
+  const std::vector<base::ip_address> advertised{address("203.0.113.1"), address("2001:db8::1")};
+  int asked = 0;
+  std::optional<base::ip_address> beside = address("192.0.2.7");
+  const auto told = [&](const char* media, const char* api, std::optional<base::endpoint> wanted = {},
+                        std::span<const base::ip_address> of_operator = {}) {
+    std::string out;
+    for (const auto& at : rtc_candidates(
+             {of_operator, wanted, *base::endpoint::parse(media), address(api), [&](const base::ip_address& a) {
+                ++asked;
+                EXPECT_EQ(a, address(api));
+                return beside;
+              }}))
+      out += at.to_string() + " ";
+    return out;
+  };
+  const base::endpoint wanted{address("198.51.100.4"), 0};
+  EXPECT_EQ(told("0.0.0.0:8000", "10.0.0.1", wanted, advertised), "203.0.113.1:8000 [2001:db8::1]:8000 ");
+  EXPECT_EQ(told("0.0.0.0:8000", "10.0.0.1", wanted), "198.51.100.4:8000 ");
+  EXPECT_EQ(told("0.0.0.0:8000", "10.0.0.1", base::endpoint{wanted.address, 9000}), "198.51.100.4:9000 ");
+  EXPECT_EQ(told("10.0.0.2:8000", "::1"), "10.0.0.2:8000 ");
+  EXPECT_EQ(told("0.0.0.0:8000", "10.0.0.1"), "10.0.0.1:8000 ");
+  EXPECT_EQ(told("[::]:8000", "10.0.0.1"), "10.0.0.1:8000 ") << "it serves both";
+  EXPECT_EQ(told("[::]:8000", "2001:db8::5"), "[2001:db8::5]:8000 ");
+  EXPECT_EQ(asked, 0);
+  EXPECT_EQ(told("0.0.0.0:8000", "2001:db8::5"), "192.0.2.7:8000 ");
+  beside.reset();
+  EXPECT_EQ(told("0.0.0.0:8000", "2001:db8::5"), "");
+  EXPECT_EQ(asked, 2);
+}
+
 TEST(rtc_ask_test, headers_that_go_back) {
   const auto headers = returned_rtc_headers({{"Link", "<stun:a>; rel=\"ice-server\""},
                                              {"ETag", "\"x\""},
@@ -146,6 +238,11 @@ TEST(rtc_ask_test, headers_that_go_back) {
   ASSERT_EQ(headers.size(), 2u);
   EXPECT_EQ(headers[0].first, "Link");
   EXPECT_EQ(headers[1].first, "ETag");
+}
+
+TEST(rtc_record_test, a_key_tells_its_username) {
+  EXPECT_EQ(rtc_username_of(rtc_username_key("a:b")), "a:b");
+  EXPECT_EQ(rtc_username_of("srs-proxy-rtc:v/live/s"), "");
 }
 
 TEST(rtc_record_test, is_read_by_both_kinds_of_proxy) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "relay/source_rates.hpp"
+
 namespace sluice::relay {
 namespace {
 
@@ -39,6 +41,13 @@ TEST(rtc_gate, one_source_does_not_take_anothers_share) {
   for (int n = 0; n < 5; ++n) EXPECT_TRUE(r.take(n % 2 ? a : b, now));
   EXPECT_FALSE(r.take(a, now));
   EXPECT_TRUE(r.take(*base::ip_address::parse("2001:db8:1:3::1"), now));
+}
+
+TEST(rtc_gate, what_is_one_source) {
+  const auto of = [](const char* a) { return counted_source(*base::ip_address::parse(a)).to_string(); };
+  EXPECT_EQ(of("192.0.2.7"), "192.0.2.7");
+  EXPECT_EQ(of("2001:db8:1:2:ffff::9"), "2001:db8:1:2::");
+  EXPECT_EQ(of("::1"), "::");
 }
 
 TEST(rtc_gate, a_flood_from_everywhere_leaves_room_for_others) {

@@ -63,6 +63,39 @@ TEST_F(rtc_paths_test, each_check_is_answered_where_it_came_from) {
   EXPECT_EQ(paths.answer_to(transaction(119))->at.peer.port, 1002);
 }
 
+TEST_F(rtc_paths_test, a_transaction_belongs_to_the_address_that_it_came_from_first) {
+  const auto replayed = [&](unsigned n, uint8_t t) { return paths.is_replayed(from(n).at.peer, transaction(t)); };
+  EXPECT_FALSE(replayed(1, 1));
+  check(1);
+  EXPECT_FALSE(replayed(1, 1)) << "sent again";
+  EXPECT_TRUE(replayed(2, 1)) << "from an address that is nobody's";
+  check(2);
+  EXPECT_TRUE(replayed(2, 1)) << "from another of the client's";
+  EXPECT_FALSE(replayed(2, 3));
+  // Copies from its own address do not make it forget.
+  for (int n = 0; n < 1000; ++n) check(2);
+  EXPECT_TRUE(replayed(2, 1));
+  // So many are remembered.
+  for (size_t n = 0; n < rtc_paths::transactions_max - 2; ++n)
+    paths.check(from(1), transaction(static_cast<uint8_t>(100 + n)), false, now);
+  EXPECT_TRUE(replayed(2, 1));
+  EXPECT_TRUE(replayed(1, 2));
+  EXPECT_TRUE(replayed(2, 100));
+  paths.check(from(1), transaction(99), false, now);
+  EXPECT_FALSE(replayed(2, 1));
+  EXPECT_TRUE(replayed(1, 2));
+}
+
+TEST_F(rtc_paths_test, an_address_that_made_way_and_comes_back_is_another) {
+  check(1);
+  now += milliseconds(1);
+  for (unsigned n = 2; n < 2 + rtc_paths::paths_max; ++n, now += milliseconds(1)) check(n, n == 2);
+  ASSERT_FALSE(data(1));
+  paths.check(from(1), transaction(99), false, now);
+  EXPECT_TRUE(paths.is_replayed(from(1).at.peer, transaction(1)));
+  EXPECT_FALSE(paths.is_replayed(from(1).at.peer, transaction(99)));
+}
+
 TEST_F(rtc_paths_test, a_client_that_moves_without_a_word_is_followed) {
   check(1, true);
   for (int n = 0; n < 100; ++n, now += milliseconds(20)) EXPECT_TRUE(data(1));

@@ -7,29 +7,9 @@
 
 #include "redis_servers.hpp"
 #include "runtime/redis_client.hpp"
+#include "unit/runtime/recording_log.hpp"
 
 namespace sluice::runtime {
-
-class recording_log final : public base::log_sink {
- public:
-  bool enabled(base::log_level) const override { return true; }
-  void write(base::log_level, std::string_view event, std::span<const base::log_field> fields) override {
-    std::string line(event);
-    for (const auto& f : fields) line += " " + std::string(f.key) + "=" + f.value;
-    lines.push_back(line);
-  }
-  bool has(std::string_view text) const { return count(text) > 0; }
-  size_t count(std::string_view text) const {
-    return static_cast<size_t>(
-        std::ranges::count_if(lines, [&](const auto& l) { return l.find(text) != std::string::npos; }));
-  }
-  std::string all() const {
-    std::string text;
-    for (const auto& l : lines) text += l + "\n";
-    return text;
-  }
-  std::vector<std::string> lines;
-};
 
 /// A loop with a client on it, and what the client said.
 class redis_test : public ::testing::Test {

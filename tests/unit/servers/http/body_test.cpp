@@ -63,6 +63,15 @@ TEST(http_body, other_ranges_are_ignored) {
   }
 }
 
+TEST(http_body, ranges_are_of_get_only) {
+  auto request = request_for("/x", {{"Range", "bytes=2-4"}});
+  request.method = "HEAD";
+  const auto r = answer_with(request, digits);
+  EXPECT_EQ(r.status, 200);
+  EXPECT_EQ(r.shared_body, digits.bytes) << "to be counted";
+  EXPECT_EQ(header_of(r, "Content-Range"), "");
+}
+
 TEST(http_body, what_the_client_has_is_not_sent) {
   for (const auto* have : {"\"tag\"", "*", "W/\"tag\"", "\"other\", \"tag\""}) {
     const auto r = answer({{"If-None-Match", have}});

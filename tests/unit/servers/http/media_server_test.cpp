@@ -83,10 +83,11 @@ class http_client final : public runtime::io_handler {
   all tags() const {
     flv::reader in(8u << 20);
     const auto text = body();
-    in.feed(base::as_bytes(text));
+    base::bytes_view rest = base::as_bytes(text);
     all out;
-    for (auto tag = in.next(); tag && *tag; tag = in.next())
-      out.push_back({(*tag)->type, (*tag)->timestamp, {(*tag)->body.begin(), (*tag)->body.end()}});
+    for (auto tag = in.next(rest); tag && *tag; tag = in.next(rest))
+      out.push_back(
+          {(*tag)->type, (*tag)->timestamp, {(*tag)->body.data(), (*tag)->body.data() + (*tag)->body.size()}});
     return out;
   }
 
@@ -321,11 +322,14 @@ TEST_F(media_server_test, head_is_answered_as_get_without_the_stream) {
   publish(headers + all{key(0)});
   give_at_once();
   auto& c = client("/live/s.flv", "HEAD");
-  await([&] { return c.ended; });
+  await([&] { return c.answered(); });
   EXPECT_TRUE(c.head().starts_with("HTTP/1.1 200"));
   EXPECT_EQ(c.head().find("Content-Length"), std::string::npos);
   EXPECT_EQ(c.body(), "");
   EXPECT_EQ(server().sessions(), 0u);
+  c.say("HEAD /live/s.ts HTTP/1.1\r\nHost: a.b\r\n\r\n");
+  await([&] { return c.body().find("video/mp2t") != std::string::npos; });
+  c.close();
   await([&] { return descriptors.left() == 100; });
 }
 
@@ -348,15 +352,17 @@ TEST_F(media_server_test, options_and_other_methods) {
 }
 
 TEST_F(media_server_test, too_many_players_are_refused) {
-  limits.sessions_max = 1;
+  runtime::session_budget one(1);
+  limits.sessions = &one;
   publish(headers + all{key(0)});
   auto& first = playing("/live/s.flv");
   auto& second = client("/live/s.flv");
   await([&] { return second.answered(); });
   EXPECT_TRUE(second.head().starts_with("HTTP/1.1 503"));
   first.close();
-  await([&] { return server().sessions() == 0; });
-  playing("/live/s.flv");
+  await([&] { return server().sessions() == 0 && one.taken() == 0; });
+  playing("/live/s.flv").close();
+  await([&] { return one.taken() == 0; });
 }
 
 TEST_F(media_server_test, who_takes_nothing_is_closed_and_nobody_else_notices) {

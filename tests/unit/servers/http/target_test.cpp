@@ -18,7 +18,7 @@ std::string said(const std::string& target,
     case media_kind::playlist:
       return "playlist" + key;
     case media_kind::segment:
-      return "segment" + key;
+      return t->may_be_stream ? "segment, or else" + key : "segment" + key;
   }
   return {};
 }
@@ -27,7 +27,12 @@ TEST(media_target, is_told_by_the_extension) {
   EXPECT_EQ(said("/live/s.flv"), "http-flv a.b/live/s");
   EXPECT_EQ(said("/live/s.ts"), "http-ts a.b/live/s");
   EXPECT_EQ(said("/live/s.m3u8"), "playlist a.b/live/s");
-  EXPECT_EQ(said("/live/s-1795679408.ts"), "segment") << "segments are counted from the wall clock on";
+  EXPECT_EQ(said("/live/s-1795679408.ts"), "segment, or else a.b/live/s-1795679408")
+      << "segments are counted from the wall clock on";
+  EXPECT_EQ(said("/live/s-1795679408.ts", {{"Host", "a.b"}, {"x-sluice-segment", "1"}}), "segment");
+  EXPECT_EQ(said("/live/s-1795679408.ts?spbhid=x"), "segment");
+  EXPECT_EQ(said("/live/cam-20261126210000.ts"), "http-ts a.b/live/cam-20261126210000") << "no segment has that number";
+  EXPECT_EQ(said("/live/cam-0123456789.ts"), "http-ts a.b/live/cam-0123456789");
   EXPECT_EQ(said("/live/s-12.ts"), "http-ts a.b/live/s-12");
   EXPECT_EQ(said("/live/s-1.ts?spbhid=x"), "segment");
   EXPECT_EQ(said("/live/s-1795679408.m4s"), "segment");

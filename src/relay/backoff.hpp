@@ -1,9 +1,0 @@
-#pragma once
-
-#include "runtime/backoff.hpp"
-
-namespace sluice::relay {
-
-using runtime::backoff;
-
-}  // namespace sluice::relay
