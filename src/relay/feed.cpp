@@ -192,10 +192,12 @@ void pull_feed::on_refused(const rtmp::client_status& status) {
   if (status.code == servers::play_stale_code) return retry("fenced");
   const bool full = status.code == servers::play_at_capacity_code || status.code == servers::full_code;
   if (full && played_) return retry("at_capacity", busy_delay);
-  // An HTTP server knows no waiting for a stream: at the next owner its publisher may not be there yet. One that lives,
-  // and has ended the stream itself, means it.
+  // An HTTP server knows no waiting for a stream: at the next owner its publisher may not be there yet. Who asks again
+  // within the time that the publisher gives his viewers, before he replays, misses nothing. A server that lives, and
+  // has ended the stream itself, means it.
   const bool by_http = !status.code.empty() && status.code[0] >= '0' && status.code[0] <= '9';
-  if (by_http && played_ && to_.origin_id != lost_alive_origin_) return retry("origin_refused", busy_delay);
+  if (by_http && played_ && to_.origin_id != lost_alive_origin_)
+    return retry("origin_refused", shard_.config.replay_delay / 2);
   give_up(full ? "NetStream.Play.Failed" : std::string_view(status.code), status.description);
 }
 

@@ -307,13 +307,13 @@ void srt_session::on_ended() {
   if (!ran && session_.end_reason() == "origin_silent" && upstream_) shard_.control.dial_failed(to_.origin_id);
   drop_question();
   if (std::exchange(published_, false)) shard_.control.publish_ended(key_, to_.epoch);
+  door_.on_ended(*this);  // before it is said: whoever hears of it finds a free place
   if (ran) {
     log_.ended(session_.end_reason(), shard_.loop.now(), bytes_in_, bytes_out_, 0);
   } else {
     door_.count_refusal(session_.end_reason());
     log_.refused(static_cast<int>(session_.rejection()), session_.end_reason(), text_);
   }
-  door_.on_ended(*this);
   // Its callers come back all at once, and want descriptors.
   if (ran && is_origins_end(session_.end_reason())) close_upstream();
   if (session_.finished(shard_.loop.now())) {

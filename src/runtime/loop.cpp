@@ -219,9 +219,10 @@ struct loop::impl {
     if (deferred.empty()) deferred.swap(batch);  // keeps the allocation
   }
   bool must_not_sleep() const { return !deferred.empty() || has_posted.load(std::memory_order_acquire); }
+  // A thread that was held up hears what came meanwhile before it judges that time is over.
   void after_batch() {
-    fire_due();
     run_posted();
+    fire_due();
     run_deferred();
   }
 

@@ -69,7 +69,8 @@ class loop {
   base::time_point refresh();
   static base::time_point monotonic_now();
 
-  /// Runs `task` on the loop's thread, soon. Any thread. Tasks of one posting thread run in the order of posting.
+  /// Runs `task` on the loop's thread, soon. Any thread. Tasks of one posting thread run in the order of posting, and
+  /// before timers that are due by then.
   /// Nothing bounds the queue but its callers. Tasks that no run() comes for are destroyed unrun with the loop.
   void post(std::function<void()> task);
   /// Runs `task` on this thread after the present batch of events, before the loop sleeps; if asked again from within,

@@ -4,6 +4,9 @@
 
 namespace sluice::relay {
 
+/// Two large keyframes, while the shard is busy elsewhere: the kernel counts twice and more of what a datagram carries.
+constexpr int receive_bytes = 1 << 20;
+
 rtc_descriptor::~rtc_descriptor() {
   if (fd_ < 0) return;
   ::close(fd_);
@@ -18,7 +21,8 @@ base::result<void> rtc_relay::upstream::open(rtc_relay& relay, local_session& s)
   auto* descriptors = relay.here_.descriptors;
   if (descriptors && !descriptors->take()) return base::fail("no_descriptors");
   auto up = std::make_unique<upstream>(relay, s);
-  auto connected = runtime::udp_socket::connect(relay.here_.io, s.session->origin, {}, *up);
+  auto connected =
+      runtime::udp_socket::connect(relay.here_.io, s.session->origin, {.receive_bytes = receive_bytes}, *up);
   if (!connected) {
     if (descriptors) descriptors->give();
     return tl::unexpected(connected.error());

@@ -311,11 +311,11 @@ TEST_F(srt_door_test, all_are_told_when_it_is_shut) {
   EXPECT_EQ(seen, 2u);
 
   const auto told = o.srt.shutdowns();
-  std::vector<int64_t> shown;  // as each of the four ends
+  std::vector<int64_t> shown;  // as the end of each of the four is said
   log.on_line = [&](const auto&) { shown.push_back(shown_sessions()); };
   door().shut("shutdown");
   log.on_line = nullptr;
-  EXPECT_EQ(shown, (std::vector<int64_t>{4, 3, 2, 1}));
+  EXPECT_EQ(shown, (std::vector<int64_t>{3, 2, 1, 0}));
   EXPECT_EQ(sessions(), 0u);
   EXPECT_EQ(shown_sessions(), 0);
   run([&] { return runs.shutdowns() == 1 && plays.shutdowns() == 1 && o.srt.shutdowns() == told + 2; });

@@ -180,6 +180,23 @@ TEST_F(tasks, posted_by_many_threads_all_run_in_the_order_of_each_thread) {
   }
 }
 
+TEST_F(tasks, that_came_while_the_loop_was_held_up_run_before_the_timers_that_are_due) {
+  std::vector<int> ran;
+  timer deadline(loop_, [&] {
+    ran.push_back(2);
+    loop_.stop();
+  });
+  const auto start = loop_.refresh(), due = start + 10ms;
+  timer stall(loop_, [&] {
+    std::jthread([&] { loop_.post([&] { ran.push_back(1); }); }).join();
+    while (loop::monotonic_now() < due) std::this_thread::sleep_for(1ms);
+  });
+  stall.arm_at(start + 1ms);
+  deadline.arm_at(due);
+  run();
+  EXPECT_EQ(ran, (std::vector{1, 2}));
+}
+
 TEST_F(tasks, posted_to_a_sleeping_loop_wake_it_each_time) {
   loop other;
   std::thread thread([&] { other.run(); });
