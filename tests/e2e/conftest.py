@@ -11,8 +11,9 @@ from lib.clients import Player, Publisher  # noqa: E402
 from lib.nginx import Nginx  # noqa: E402
 from lib.process import Process  # noqa: E402
 from lib.redis import Redis  # noqa: E402
-from lib.rtmp import Connection  # noqa: E402
+from lib.rtmp import Connection, Refused  # noqa: E402
 from lib.sluice import ANY_PORTS, BINARY, Cluster, Server, flags  # noqa: E402
+from lib.waiting import poll  # noqa: E402
 
 _worlds = []
 
@@ -91,6 +92,16 @@ class World:
     def publisher(self, address, app="live", name="s", **options):
         return self.hold(Publisher(address, app, name, **options))
 
+    def publisher_again(self, address, app="live", name="s", **options):
+        """A publisher, as an encoder that tries again until its old connection is forgotten."""
+        def attempt():
+            try:
+                return self.publisher(address, app, name, **options)
+            except Refused as refusal:
+                assert refusal.code == "NetStream.Publish.BadName"
+                return None
+        return poll(attempt, what="publish", every=0.05)
+
     # -- the end -------------------------------------------------------------------------------------------------
 
     def close(self):
@@ -137,7 +148,7 @@ def shared_world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cluster(shared_world):
     """`sluice run --origins 2`, shared by the tests of a file. Each of them uses stream names of its own."""
-    return shared_world.run(origins=2, play_wait="1s")
+    return shared_world.run(origins=2, play_wait="20s")  # for encoders that take their time to start
 
 
 @pytest.fixture(params=["origin", "proxy"])

@@ -5,6 +5,7 @@ import pytest
 
 from lib import figures
 from lib.stage import Stage, resume
+from lib.waiting import poll
 
 #: 48 streams of ours (two with keyframes of 150 KB) and two real encoders, three viewers each, one in six of the encoders' is an ffmpeg.
 STREAMS, ENCODERS, FAT = 48, 2, 2
@@ -25,7 +26,7 @@ def stage(request, relay, shared_world):
         for other in _stages.values():
             other.end()
         _stages.clear()
-        made = _stages[relay] = Stage(shared_world, relay, streams=STREAMS, encoders=ENCODERS, fat=FAT)
+        made = _stages[relay] = Stage(shared_world, relay, streams=STREAMS, encoders=ENCODERS, fat=FAT, encoder_seconds=480)
     made.broken = True  # until the test has come to its end
     yield made
     if request.node.passed:
@@ -49,7 +50,7 @@ def survived(stage, event, blow, bound=figures.BOUND / 2):
     line = report(stage, event, blow, back)
     assert blow.touched, "the origin had no stream"
     assert max(stage.stalls(blow, blow.touched)) < bound, line
-    assert len(stage.detection(blow)) == len(blow.victims), "the proxy has not said that it lost the origin"
+    poll(lambda: len(stage.detection(blow)) == len(blow.victims), what="the proxy to say that it has lost the origin")
 
 
 def test_sigstop_and_resume(stage):
@@ -69,7 +70,7 @@ def test_sigstop_and_resume(stage):
     stage.await_flowing()
     stage.check()
     assert not stage.at(victim), "streams went back by themselves"
-    assert origin.metrics().total("sluice_streams") == 0, "the origin that was given up still thinks that it has publishers"
+    poll(lambda: origin.metrics().total("sluice_streams") == 0, what="the origin that was given up to know that it has no publishers")
 
 
 def test_sigkill(stage):

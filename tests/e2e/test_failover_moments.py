@@ -60,6 +60,8 @@ def test_players_who_come_in_the_gap(stage, stream):
     try:
         live.viewers += [stage.view(stream, wait=False) for _ in range(3)]
         stage.await_back(blow)
+        for viewer in live.viewers:  # who begins at a keyframe after the packet sent last never gets that one
+            viewer.await_count(1)
         stage.await_flowing(streams=[live])
     finally:
         resume_it()
@@ -75,7 +77,8 @@ def test_publishers_who_come_in_the_gap(stage, stream):
     try:
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             answers = list(pool.map(lambda _: refusal_of_a_publisher(stage, stream), range(4)))
-        assert answers == ["NetStream.Publish.BadName"] * 4
+        # Denied: the fail-over of the first took longer than they are made to wait for him.
+        assert set(answers) <= {"NetStream.Publish.BadName", "NetStream.Publish.Denied"} and len(answers) == 4, answers
         stage.await_back(blow)
     finally:
         resume_it()
@@ -90,7 +93,7 @@ def test_publisher_who_leaves_in_the_gap(stage, stream):
         live.publisher.freeze()
         live.publisher.unpublish(stream)
         live.publisher.close()
-        again = stage.world.hold(LivePublisher(stage.proxy.rtmp, "live", stream, Content(stream + "-again", start=90000))).go()
+        again = stage.world.hold(LivePublisher(stage.proxy.rtmp, "live", stream, Content(stream + "-again", start=90000, gop_seconds=15))).go()
         poll(lambda: len(again.sent) > 40 or again.closed, what="packets of the second run")
         assert again.closed is None
         second = {e.digest for e in again.sent}

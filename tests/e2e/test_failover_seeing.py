@@ -6,7 +6,7 @@ import requests
 
 from lib.figures import wall
 from lib.process import run_tool
-from lib.sluice import BINARY, cluster_state, get
+from lib.sluice import BINARY, UNHURRIED, cluster_state, get
 from lib.stage import Stage
 from lib.waiting import poll
 
@@ -14,7 +14,7 @@ from lib.waiting import poll
 @pytest.fixture(scope="module")
 def struck(shared_world):
     """A stage of which one origin was killed, and is not back."""
-    stage = Stage(shared_world, origins=3, streams=6, viewers=2)
+    stage = Stage(shared_world, origins=3, streams=6, viewers=2, proxy=UNHURRIED)
     blow = stage.strike(stage.busiest())
     stage.await_back(blow)
     stage.await_flowing()

@@ -11,13 +11,14 @@ from lib.audit import assert_exact
 from lib.crowd import Crowd
 from lib.figures import wall
 from lib.live import Auditor, LivePublisher
+from lib.sluice import UNHURRIED
 from lib.stage import LOST
 from lib.waiting import poll
 
 
 def storm(world, streams, viewers, event):
     """`streams` light streams at one origin, `viewers` players each, collapsed; the origin is killed, three others take over."""
-    proxy = world.proxy()
+    proxy = world.proxy(**UNHURRIED)
     victim = world.origin([proxy], server_id="o1")
     publishers = world.own(Crowd("publish", proxy.rtmp, streams, streams, "--light"))
     publishers.await_ready()

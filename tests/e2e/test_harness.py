@@ -39,8 +39,8 @@ def test_damage_is_found(played, tags, damage):
 def test_ffmpeg_publishes_what_its_muxer_writes(world, clip):
     """The expectation for real encoders, as_ffmpeg_publishes(), holds without anything of ours between."""
     nginx = world.nginx()
+    player = world.player(nginx.address, name="s")  # nginx lets players wait
     encoder = world.ffmpeg_publish(clip, f"rtmp://{nginx.address}/live/s")
-    player = world.player(nginx.address, name="s")
     published = media.as_ffmpeg_publishes(clip)
     player.await_packet(compare.last_frame(published))
     compare.assert_delivered([m for m in player.media() if m.payload], published, whole=True)

@@ -14,7 +14,7 @@ from lib.http_live import FlvViewer, HttpViewer, TsViewer
 from lib.live import entries
 from lib.process import run_tool
 from lib.recorded import hashes, is_stretch, probe
-from lib.sluice import register, registration
+from lib.sluice import UNHURRIED, register, registration
 from lib.waiting import poll
 
 # Of MPEG-TS: parameter sets and delimiters that the bridge adds.
@@ -24,7 +24,7 @@ UNITS = "filter_units=remove_types=7-9"
 @pytest.fixture(scope="module")
 def pair(shared_world):
     """A proxy and its only origin: (proxy, origin)."""
-    proxy = shared_world.proxy(play_wait="10s")
+    proxy = shared_world.proxy(play_wait="10s", **UNHURRIED)
     return proxy, shared_world.origin([proxy])
 
 
@@ -51,7 +51,11 @@ def await_segments(server, stream, count=1, query=""):
     first = requests.get(master, timeout=30)
     assert first.status_code == 200, first.text
     url = urllib.parse.urljoin(master, uris(first.text)[0])
-    poll(lambda: len(uris(requests.get(url, timeout=30).text)) >= count, timeout=60, what=f"{count} segments", every=0.1)
+
+    def listed():
+        answer = requests.get(url, timeout=30)
+        return answer.status_code == 200 and len(uris(answer.text)) >= count
+    poll(listed, timeout=60, what=f"{count} segments", every=0.1)
     return url
 
 
@@ -85,7 +89,7 @@ G711 = [flv.Tag(flv.AUDIO, at, b"\x72" + bytes([at // 20 % 256]) * 160) for at i
 
 
 def test_hls_of_which_nothing_can_be_carried_is_415(world, pair, server, stream):
-    world.publisher(pair[0].rtmp, "live", stream).pace(G711, speed=2)
+    world.publisher(pair[0].rtmp, "live", stream).pace(G711, speed=2, loops=10)
     for query in ("", "?media=auto", "?hls=fmp4"):
         answer = get(server, f"/live/{stream}.m3u8{query}")
         assert answer.status_code == 415 and "G711A" in answer.text, (query, answer.text)
@@ -95,7 +99,7 @@ def test_hls_of_which_nothing_can_be_carried_is_415(world, pair, server, stream)
 def test_hls_carries_vp9_in_fmp4_alone(world, pair, server, stream):
     tags = enhanced.codec_stream("vp09", enhanced.VPCC, "Opus", enhanced.OPUS_HEAD, frames=500)
     video = [t for t in tags if t.type == flv.VIDEO]
-    world.publisher(pair[0].rtmp, "live", stream).pace(video, speed=2)
+    world.publisher(pair[0].rtmp, "live", stream).pace(video, speed=2, loops=10)
     url = await_segments(server, stream, 2)
     text = requests.get(url, timeout=30).text
     init = requests.get(urllib.parse.urljoin(url, text.partition('#EXT-X-MAP:URI="')[2].partition('"')[0]), timeout=30).content
@@ -149,7 +153,7 @@ def test_targets_in_absolute_form(world, pair, server, stream, long_clip):
 
 def test_http_1_0_without_a_host_through_a_proxy(world, stream):
     """To an origin that is none of ours, which wants one."""
-    proxy = world.proxy(play_wait="500ms")
+    proxy = world.proxy(play_wait="500ms", **UNHURRIED)
     rtmp, web = FakeOrigin(), HttpOrigin()
     try:
         register(proxy.api, registration(rtmp.port, http=[str(web.port)])).raise_for_status()

@@ -9,7 +9,7 @@ from lib.http_live import FlvViewer, HttpViewer, TsViewer
 from lib.live import Content, LivePublisher, entries
 from lib.process import run_tool
 from lib.recorded import hashes, is_stretch, probe
-from lib.sluice import get
+from lib.sluice import UNHURRIED, cluster_state, get
 from lib.waiting import poll
 
 TS_OFFSET = 90_000  # what the bridge adds to every timestamp
@@ -19,12 +19,12 @@ UNITS = "filter_units=remove_types=7-9"
 @pytest.fixture(scope="module")
 def pair(shared_world):
     """A proxy and its only origin: (proxy, origin)."""
-    proxy = shared_world.proxy(play_wait="1s")
+    proxy = shared_world.proxy(play_wait="1s", **UNHURRIED)
     return proxy, shared_world.origin([proxy])
 
 
 def live(world, pair, name, **content):
-    """A running publisher, one packet of which has arrived."""
+    """A running publisher."""
     return world.hold(LivePublisher(pair[0].rtmp, "live", name, Content(name, **content))).go()
 
 
@@ -41,6 +41,11 @@ def finish(publisher, *viewers):
     for viewer in viewers:
         viewer.await_seen(last)
     return last
+
+
+def await_last_picture(publisher, stream, viewer):
+    """Of a TS: the payloads hold name/number/."""
+    viewer.await_contains(f"{stream}/{publisher.last_picture()}/".encode())
 
 
 def read_ts(viewer):
@@ -92,11 +97,8 @@ def test_ts_is_what_was_published(world, pair, server, stream):
     late = ts_of(world, server, stream)
     publisher.await_sent_more(60)
     publisher.freeze()
-    # The payloads hold name/number/.
-    number = len([e for e in publisher.published() if e.role != "header"]) - 1
-    mark = next(f"{stream}/{n}/".encode() for n in range(number, 0, -1) if f"{stream}/{n}/".encode() in first.data)
     for viewer in (first, late):
-        viewer.await_contains(mark)
+        await_last_picture(publisher, stream, viewer)
         assert check_ts(viewer, publisher.published()) > 20
 
 
@@ -138,7 +140,7 @@ def test_ts_leaves_out_what_it_cannot_carry(world, pair, server, stream):
 
 @pytest.fixture(scope="module")
 def long_clip():
-    return media.clip(seconds=12, tone=500)
+    return media.clip(seconds=40, tone=500)
 
 
 def paced(world, pair, stream, path):
@@ -169,14 +171,14 @@ def test_ffmpeg_records(world, pair, server, stream, long_clip, tmp_path):
         path = str(tmp_path / f"out.{kind}")
         recorders[kind] = (world.ffmpeg("-i", f"http://{server.http}/live/{stream}.{kind}", "-c", "copy", "-flush_packets", "1", "-f",
                                         {"ts": "mpegts"}.get(kind, kind), path), path)
-    publisher.await_sent()
     for kind, (process, path) in recorders.items():
         # What ffmpeg read last it may hold for some packets: enough is enough.
-        frames = poll(lambda: (lambda h: h if len(h) > 100 else None)(decoded(path)), what=f"100 pictures in {path}", every=0.2)
+        frames = poll(lambda: (lambda h: h if len(h) > 100 else None)(decoded(path)), timeout=60, what=f"100 pictures in {path}", every=0.2)
         assert process.alive, process.tail()
         assert is_stretch(frames[:100], hashes(long_clip, "-map", "0:v")), kind
     tags = entries(flv.read(recorders["flv"][1]))
     published = entries(media.tags(long_clip))
+    publisher.halt()
     assert audit.same_payloads(tags, published, flv.VIDEO) > 100
     assert audit.same_payloads(tags, published, flv.AUDIO) > 100
 
@@ -206,10 +208,13 @@ def test_an_unknown_stream_is_404(world, pair, server, stream):
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_a_viewer_may_wait_for_his_stream(world, pair, stream):
+def test_a_viewer_may_wait_for_his_stream(world, stream):
     """At a proxy, for play_wait."""
-    viewer = flv_of(world, pair[0], stream, wait=False)
-    publisher = live(world, pair, stream)
+    proxy = world.proxy(play_wait="20s")
+    pair = (proxy, world.origin([proxy]))
+    viewer = flv_of(world, proxy, stream, wait=False)
+    poll(lambda: cluster_state(proxy.api)["waiting"] >= 1, what="the waiting viewer")
+    publisher = live(world, pair, stream, gop_seconds=10)  # a pull that is late begins with the first packet, too
     publisher.await_sent_more(30)
     finish(publisher, viewer)
     audit.assert_exact(viewer.seen, publisher.published(), whole=True)
@@ -308,12 +313,10 @@ def test_200_join_at_once(world, pair, stream):
     published = publisher.published()
     for viewer in viewers:
         audit.assert_exact(viewer.seen, published, viewer.name)
-    longest = max(ts, key=lambda v: len(v.data))
     for viewer in ts:
-        viewer.wait(lambda: longest.data.endswith(viewer.data[-188:]), what="the end of the TS")
-    # To pieces of the same stream: each is a tail of the longest.
-    assert check_ts(longest, published) > 20
-    assert all(longest.data.endswith(v.data) for v in ts)
+        await_last_picture(publisher, stream, viewer)
+        assert check_ts(viewer, published) > 20
+    origin.await_event("session_start", since=mark, kind="play", stream=lambda s: s.endswith("/" + stream))
     pulls = [e for e in origin.find("session_start", since=mark, kind="play") if e["stream"].endswith("/" + stream)]
     assert len(pulls) == 1 and pulls[0]["proto"] == "rtmp"
     assert sessions(proxy, "http-flv") >= 150 and sessions(proxy, "http-ts") >= 50
@@ -328,12 +331,13 @@ def test_who_leaves_ends_the_pull(world, pair, stream):
     for viewer in viewers:
         viewer.wait(lambda: len(viewer.data) > 0 or getattr(viewer, "seen", []), what="media")
     ours = {"kind": "play", "stream": lambda s: s.endswith("/" + stream)}
+    gone = ("client_closed", "client_reset")  # a reset, if something came that was not read
     origin.await_event("session_start", since=mark, **ours)
     assert len(origin.find("session_start", since=mark, **ours)) == 1
     before = len(proxy.events)
     for viewer in viewers:
         viewer.close()
-    proxy.await_event("session_end", since=before, count=2, reason="client_closed", **ours)
+    proxy.await_event("session_end", since=before, count=2, reason=lambda r: r in gone, **ours)
     origin.await_event("session_end", since=mark, **ours)
 
 
@@ -350,7 +354,7 @@ def test_who_leaves_before_his_answer(world, pair, stream):
 @pytest.mark.parametrize("kind", ["flv", "ts"])
 def test_who_never_reads_is_closed(world, stream, kind, at):
     """Row 16; nobody else notices."""
-    server = world.proxy(player_stall="1s") if at == "proxy" else world.origin(player_stall="1s")
+    server = world.proxy(player_stall="5s") if at == "proxy" else world.origin(player_stall="5s")
     if at == "proxy":
         world.origin([server])
     publisher = world.publisher(server.rtmp, "live", stream)

@@ -5,7 +5,7 @@ from lib import media, tscheck
 from lib.fake_origin import FakeOrigin
 from lib.http_live import FlvViewer, HttpOrigin, HttpViewer
 from lib.live import Content
-from lib.sluice import get, register, registration
+from lib.sluice import UNHURRIED, get, register, registration
 from lib.waiting import poll
 
 FLV_HEAD = b"FLV\1\5\0\0\0\x09\0\0\0\0"
@@ -24,7 +24,7 @@ class Ground:
 
     def __init__(self, world, stream, **options):
         self.rtmp, self.http = FakeOrigin(), HttpOrigin()
-        self.proxy = world.proxy(play_wait="1s", **options)
+        self.proxy = world.proxy(play_wait="1s", **UNHURRIED, **options)
         register(self.proxy.api, registration(self.rtmp.port, server="f1", http=[str(self.http.port)])).raise_for_status()
         self.publisher = world.publisher(self.proxy.rtmp, "live", stream)
         self.world, self.stream = world, stream
@@ -203,7 +203,7 @@ def test_so_many_viewers(world, stream):
 
 def test_an_origin_without_http(world, stream):
     fake = FakeOrigin()
-    proxy = world.proxy(play_wait="1s", recover_wait="1s")
+    proxy = world.proxy(play_wait="1s", recover_wait="1s", **UNHURRIED)
     register(proxy.api, registration(fake.port, server="f1")).raise_for_status()
     world.publisher(proxy.rtmp, "live", stream).put_all(media.heavy(frames=3))
     for kind in ("flv", "ts"):

@@ -114,9 +114,9 @@ def test_bad_names_are_refused(own_vhosts, world, name, verb):
     connection.connect("live")
     with pytest.raises((Refused, Closed, OSError)):
         if verb == "publish":
-            connection.publish(name, fmle=False, timeout=10)
+            connection.publish(name, fmle=False)
         else:
-            connection.play(name, timeout=10)
+            connection.play(name)
     raw = "\n".join(own_vhosts.lines)
     assert "\x1b" not in raw and "\0" not in raw
     assert not any(line.startswith("Set-Cookie") for line in own_vhosts.lines)
@@ -127,5 +127,5 @@ def test_bad_apps_are_refused(own_vhosts, world, app):
     """Row 10 for the app and the tcUrl."""
     connection = world.connection(own_vhosts.rtmp)
     with pytest.raises((Refused, Closed, OSError)):
-        connection.connect(app, f"rtmp://{own_vhosts.rtmp}/{app}", timeout=10)
-        connection.publish("x", timeout=10)
+        connection.connect(app, f"rtmp://{own_vhosts.rtmp}/{app}")
+        connection.publish("x")

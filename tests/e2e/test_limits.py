@@ -9,7 +9,7 @@ from lib.http_live import FlvViewer
 from lib.process import descriptors, resident_bytes
 from lib.rtc_script import RtcClient, RtcScript
 from lib.rtmp import Closed, Connection, Refused
-from lib.sluice import MEMORY_FACTOR
+from lib.sluice import MEMORY_FACTOR, UNHURRIED
 from lib.srt_origin import Stock
 from lib.waiting import poll
 
@@ -22,8 +22,8 @@ def low_descriptor_limit(count):
     return setup
 
 
-#: Descriptors for an out-of-descriptors test: a server keeps some hundreds for itself.
-LIMIT = 640
+#: Descriptors for an out-of-descriptors test: a server keeps some for itself, and closes who only greeted after 10 s.
+LIMIT = 256
 
 
 def fill(address, count):
@@ -31,7 +31,7 @@ def fill(address, count):
     taken, refused = [], 0
     for _ in range(count):
         try:
-            connection = Connection(address, timeout=5)
+            connection = Connection(address)
             connection.connect("live")
             taken.append(connection)
         except (Closed, Refused, OSError):
@@ -95,7 +95,7 @@ def test_session_limit(world, shards):
 
 def test_session_limit_of_all_protocols(world, tags):
     """One limit for all: each of the protocols takes of it, and finds none left."""
-    proxy = world.proxy(max_sessions=4, shards=2)
+    proxy = world.proxy(max_sessions=4, shards=2, **UNHURRIED)
     address = net.reachable(proxy.ready_event["srt"])
     world.origin([proxy], server_id="plain")
     publisher = world.publisher(proxy.rtmp, name="s")
@@ -106,16 +106,17 @@ def test_session_limit_of_all_protocols(world, tags):
     RtcClient(proxy.http_api, "b", "whip").begin()
     viewer = world.hold(FlvViewer(proxy.http, "/live/s.flv"))
     assert viewer.status == 200
-    assert proxy.metrics().total("sluice_sessions") == 4
+    poll(lambda: proxy.metrics().total("sluice_sessions") == 4, what="four sessions")  # counted when its first byte goes out
 
     with pytest.raises(srt.Refused) as refusal:
-        srt.call(address, "#!::r=live/c,m=publish")
+        srt.call(address, "#!::r=live/c,m=publish", connect_timeout=20000)
     assert refusal.value.reason == 1402
     assert RtcClient(proxy.http_api, "d", "whip").post().status_code == 503
     assert world.hold(FlvViewer(proxy.http, "/live/s.flv")).status == 503
     assert not _accepted(proxy.rtmp)
-    for proto in ("srt", "rtc", "rtmp"):
-        assert proxy.metrics().total("sluice_refused_total", proto=proto, reason="too_many_sessions") == 1, proto
+    refused = {proto: proxy.metrics().total("sluice_refused_total", proto=proto, reason="too_many_sessions") for proto in ("srt", "rtc", "rtmp")}
+    assert refused.pop("srt") >= 1  # libsrt asks again until it is answered
+    assert refused == {"rtc": 1, "rtmp": 1}
 
     caller.close()
     poll(lambda: _accepted(proxy.rtmp), what="room for a client of another protocol")
@@ -149,8 +150,9 @@ def _publishes(world, proxy, tags):
 @pytest.mark.parametrize("relay", RELAYS)
 def test_viewer_that_stops_reading_for_a_while(world, relay):
     """Row 16: it misses frames, goes on at a keyframe, and gets nothing half, twice or out of order; a viewer beside it misses nothing."""
-    proxy = world.proxy(relay=relay)
-    origin = world.origin([proxy], player_queue_bytes=1 << 20)
+    patience = {"player_stall": "10m"}
+    proxy = world.proxy(relay=relay, **patience)
+    origin = world.origin([proxy], player_queue_bytes=1 << 20, **patience)
     frames = media.heavy(frames=2000, gop=20, frame_bytes=20000)  # 40 MB
     publisher = world.publisher(proxy.rtmp, name="s")
     publisher.put_all(frames[:30])
@@ -221,12 +223,13 @@ def test_thousand_viewers_that_do_not_read(world, relay):
             viewer = Player(proxy.rtmp, "live", "s", receive_buffer=4096)
             stalled.append(viewer.foreground())
         processes = (proxy.pid, origin.pid)
-        before = sum(map(resident_bytes, processes)) + net.kernel_tcp_bytes()
+        ports = [net.split_address(server.rtmp)[1] for server in (proxy, origin)]
+        before = sum(map(resident_bytes, processes)) + net.kernel_tcp_bytes(*ports)
         frames = media.heavy(frames=500, gop=25, frame_bytes=16000, start=1000)  # 8 MB, half a minute at 2 Mb/s
         for at in range(0, len(frames), 25):
             publisher.put_all(frames[at:at + 25])
             good.await_packet(frames[min(at + 24, len(frames) - 1)].packet)
-        grown = sum(map(resident_bytes, processes)) + net.kernel_tcp_bytes() - before
+        grown = sum(map(resident_bytes, processes)) + net.kernel_tcp_bytes(*ports) - before
         per_viewer = grown / viewers
         print(f"{relay}: {grown / 1e6:.0f} MB for {viewers} stalled viewers, {per_viewer / 1e3:.0f} KB each")
         shared = 64 << 20  # what one stream may keep, however many look at it

@@ -10,7 +10,7 @@ PLAYERS = 2
 @pytest.mark.parametrize("relay", ["per-viewer", "collapse"])
 def test_twenty_streams_over_four_origins(world, relay):
     """20 × (1 real ffmpeg, 2 auditing players): every packet played is what that stream's encoder published, whatever the relay."""
-    cluster = world.run(origins=4, relay=relay)
+    cluster = world.run(origins=4, relay=relay, play_wait="60s")
     clips = [media.clip(seconds=4, gop_seconds=2.0, tone=220 + 20 * (n % 5)) for n in range(STREAMS)]
     names = [f"cam{n:02}" for n in range(STREAMS)]
     # Half of the players ask before their stream is there, the others join late.
@@ -26,9 +26,9 @@ def test_twenty_streams_over_four_origins(world, relay):
             player.await_packet(compare.last_frame(published), timeout=30)
             compare.assert_delivered(player.media(), published, whole=who == "early", who=f"{who} player of {name}")
             compare.assert_monotonic(player.media(), who=f"{who} player of {name}")
-        assert encoder.await_exit(30) == 0, encoder.tail()
+        assert encoder.await_exit(60) == 0, encoder.tail()
 
     used = {e["origin"] for e in cluster.find("session_start", role="proxy", kind="publish")}
     assert len(used) >= 2, f"all streams went to {used}"
-    plays_at_origins = len(cluster.find("session_start", role="origin", kind="play"))
-    assert plays_at_origins == (STREAMS * PLAYERS if relay == "per-viewer" else STREAMS)
+    expected = STREAMS * PLAYERS if relay == "per-viewer" else STREAMS
+    assert len(cluster.await_event("session_start", role="origin", kind="play", count=expected)) == expected

@@ -52,19 +52,22 @@ def nginx(shared_world, hook):
     return shared_world.nginx(hook.address)
 
 
-def by_registration(world, nginx):
-    proxy = world.proxy(play_wait="2s")
+def by_registration(world, nginx, play_wait="20s"):
+    proxy = world.proxy(play_wait=play_wait)
     answer = register(proxy.api, registration(nginx.port, server="nginx"))
     assert answer.status_code == 200 and answer.json()["code"] == 0
     return proxy
 
 
-def by_default_backend(world, nginx):
+def by_default_backend(world, nginx, play_wait="20s"):
     return world.proxy(env={"PROXY_DEFAULT_BACKEND_ENABLED": "on", "PROXY_DEFAULT_BACKEND_IP": "127.0.0.1",
-                            "PROXY_DEFAULT_BACKEND_RTMP": str(nginx.port), "PROXY_PLAY_WAIT": "2s"})
+                            "PROXY_DEFAULT_BACKEND_RTMP": str(nginx.port), "PROXY_PLAY_WAIT": play_wait})
 
 
-@pytest.fixture(scope="module", params=[by_registration, by_default_backend], ids=["registered", "default-backend"])
+WAYS = {"params": [by_registration, by_default_backend], "ids": ["registered", "default-backend"]}
+
+
+@pytest.fixture(scope="module", **WAYS)
 def proxy(request, shared_world, nginx):
     """A proxy whose only origin is nginx: told by one call, as `curl -d` makes it, or as default backend."""
     return request.param(shared_world, nginx)
@@ -163,8 +166,10 @@ def test_origin_that_dies_is_not_picked(world, tags):
         Publisher(proxy.rtmp, "live", f"s{number}").put_all(tags[:10]).close()
 
 
-def test_unknown_stream_at_nginx(proxy, world):
+@pytest.mark.parametrize("way", WAYS["params"], ids=WAYS["ids"])
+def test_unknown_stream_at_nginx(world, nginx, way):
     """Nobody publishes it: StreamNotFound after play_wait, whatever the origin would have said."""
+    proxy = way(world, nginx, play_wait="1s")
     with pytest.raises(Refused) as refusal:
         Player(proxy.rtmp, "live", "nobody")
     assert refusal.value.code == "NetStream.Play.StreamNotFound"

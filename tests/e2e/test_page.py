@@ -1,10 +1,13 @@
 """The player page as people meet it, in Debian's Chromium: what it plays, what it says when it cannot, by keyboard, from a phone to a desk, light and dark."""
+import json
+
 import pytest
 
 from lib.browser import Browser
 from lib.coded import Coded
 from lib.http_live import HttpOrigin
 from lib.live import LivePublisher
+from lib.sluice import UNHURRIED
 
 #: Chromium without a GPU may come with a decoder for HEVC or not.
 HEVC_DECODES = "MediaSource.isTypeSupported('video/mp4; codecs=\"hvc1.1.6.L93.B0\"')"
@@ -19,7 +22,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def site(shared_world):
-    return shared_world.run(origins=1, play_wait="1s")
+    return shared_world.run(origins=1, play_wait="1s", **UNHURRIED)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,11 @@ def publish(shared_world, site):
 def said(browser):
     """All words on the page."""
     return browser.eval("document.body.innerText")
+
+
+def await_words(browser, words):
+    """All words on the page in the moment when these are among them: what is said while it plays comes and goes, as it stalls."""
+    return browser.wait(f"[document.body.innerText].find((text) => text.includes({json.dumps(words)}))")
 
 
 # -- what it plays ---------------------------------------------------------------------------------------------------------
@@ -64,24 +72,21 @@ def test_plays_and_names_the_codecs(browser, site, publish, video, audio, choice
     if video:
         assert browser.ask("light")["value"] > 10, state
     else:
-        assert "This stream is sound only." in said(browser)
+        await_words(browser, "This stream is sound only.")
     assert browser.errors == []
 
 
 def test_says_which_track_the_chosen_protocol_leaves_out(browser, site, publish):
     """MPEG-TS has no VP9: the sound plays, and the page says why there is no picture."""
     browser.play(site.http, publish("vp9", "opus"), "ts")
-    browser.wait("window.__sluice.state.missing && document.querySelector('.notice')")
-    words = said(browser)
+    words = await_words(browser, f"Playing {publish('vp9', 'opus')} without a picture")
     assert "No picture" in words and "HTTP-TS does not carry the stream's VP9 video. Choose Automatic, or another protocol." in words, words
-    assert f"Playing {publish('vp9', 'opus')} without a picture" in words
 
 
 def test_plays_the_part_that_some_protocol_carries(browser, site, publish):
     """Sorenson's H.263 fits nowhere: Automatic plays the sound, and says what is missing."""
     browser.play(site.http, publish("flv1", "aac"))
-    browser.wait("window.__sluice.state.phase === 'playing' && window.__sluice.state.missing && document.querySelector('.notice')")
-    assert "does not carry the stream's Sorenson H.263 video." in said(browser)
+    await_words(browser, "does not carry the stream's Sorenson H.263 video.")
 
 
 # -- what it says ----------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def test_page_is_served_compressed_and_kept(world):
 
 def test_page_says_that_nobody_publishes(world):
     """No picture, but words; and it goes on trying."""
-    cluster = world.run(origins=1)
+    cluster = world.run(origins=1, play_wait="1s")
     seen = browser.play(cluster.http, "live/nobody", until="waiting")
     assert seen["ok"], seen
     assert seen["state"]["problem"]["title"] == "Nobody is publishing live/nobody right now"
@@ -47,9 +47,11 @@ def test_page_plays_over_the_death_of_the_origin(world, protocol):
     """The picture moves on after a SIGKILL of the stream's owner, over the same connection; nobody has to reload."""
     cluster = world.run(origins=2, demo="on")
     start = cluster.await_event("session_start", role="origin", kind="publish")
-    killed = []
+    killed, over = [], threading.Event()
 
     def kill_once_it_plays():
+        if over.is_set():
+            return
         if cluster.find("session_start", proto=f"http-{protocol}") or (protocol == "hls" and cluster.find("hls_start")):
             os.kill(start["pid"], signal.SIGKILL)
             killed.append(cluster.await_event("failed_over"))
@@ -57,10 +59,15 @@ def test_page_plays_over_the_death_of_the_origin(world, protocol):
         timer()
 
     def timer():
-        threading.Timer(1, kill_once_it_plays).start()
+        later = threading.Timer(1, kill_once_it_plays)
+        later.daemon = True
+        later.start()
 
     timer()
-    seen = browser.play(cluster.http, "live/demo", protocol, wait=90, seconds=20)
+    try:
+        seen = browser.play(cluster.http, "live/demo", protocol, wait=90, seconds=20)
+    finally:
+        over.set()
     assert seen["ok"] and killed, seen
     assert seen["errors"] == [] and seen["state"]["stats"]["reconnects"] == 0, seen
     # However busy the machine: media went by while it was watched, and went on to the end.

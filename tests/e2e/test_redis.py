@@ -10,7 +10,7 @@ import urllib.parse
 import pytest
 import requests
 
-from lib import net
+from lib import figures, net
 from lib.fake_origin import FakeOrigin
 from lib.figures import wall
 from lib.http_live import FlvViewer
@@ -25,7 +25,8 @@ from lib.waiting import poll
 def fleet(shared_world):
     """Three proxies and two origins, each of which registers with one proxy."""
     store = shared_world.redis()
-    made = Fleet(shared_world, store.settings(), count=3, origins=2, play_wait="2s")
+    # Publishers that win a race send nothing: they stay.
+    made = Fleet(shared_world, store.settings(), count=3, origins=2, origin={"publisher_idle": "60s"}, play_wait="2s")
     made.redis = store.client
     return made
 
@@ -49,10 +50,15 @@ def test_publish_through_one_play_through_any(fleet, stream):
 
 def test_a_viewer_who_was_there_before_the_publisher(fleet, stream):
     """He waits at another proxy, and is answered when the owner is announced, not when his wait ends."""
-    viewer = fleet.world.hold(Auditor(fleet.proxies[2].rtmp, "live", stream, wait=False))
-    publisher = fleet.world.hold(LivePublisher(fleet.proxies[1].rtmp, "live", stream, Content(stream))).go()
+    patient = fleet.world.proxy(**{**fleet.settings, "play_wait": "60s"})
+    everybody_knows([patient], fleet.origins.values())
+    viewer = fleet.world.hold(Auditor(patient.rtmp, "live", stream, wait=False))
+    poll(lambda: cluster_state(patient.api)["waiting"] >= 1, what="the waiting viewer")
+    publisher = fleet.world.hold(LivePublisher(fleet.proxies[1].rtmp, "live", stream, Content(stream, gop_seconds=15))).go()
     poll(lambda: publisher.sent, what="media")
-    viewer.await_seen(publisher.sent[-1], timeout=2)
+    viewer.await_seen(publisher.sent[-1])
+    viewer.close()
+    assert patient.stop() == 0
 
 
 def test_hls_through_a_third(fleet, stream):
@@ -257,9 +263,10 @@ def test_all_show_the_same_picture(fleet, stream):
         return len(first[0]) == 3 and first[2]["viewers"] == 3 and first[2]["publisher"] and all(o == first for o in others)
     poll(same, what="the same picture at all proxies", every=0.2)
     for proxy in fleet.proxies:
-        story = get(proxy.api, f"/api/v1/sluice/explain?stream=live/{stream}").json()
-        assert [e["what"] for e in story["events"]][:2] == ["owner", "published"], story["events"]
-        assert story["stream"]["publisher"]
+        def told():  # by the proxy of the publisher, if that answers in time
+            story = get(proxy.api, f"/api/v1/sluice/explain?stream=live/{stream}").json()
+            return [e["what"] for e in story["events"]][:2] == ["owner", "published"] and story["stream"]["publisher"]
+        poll(told, what=f"the story at {proxy.name}", every=0.2)
     live.check()
 
 
@@ -285,7 +292,7 @@ def test_a_drain_at_one_proxy_counts_at_all(world):
 
 
 def test_a_failover_is_led_by_the_publishers_proxy(world):
-    """The others follow within 500 ms; every viewer of every proxy gets every packet once."""
+    """The others follow him, most by what he announces; every viewer of every proxy gets every packet once."""
     fleet = Fleet(world, world.redis().settings(), count=3, origins=3)
     lives = [fleet.publish(f"s{n}", via=n % 3) for n in range(6)]
     fleet.await_flowing()
@@ -293,13 +300,19 @@ def test_a_failover_is_led_by_the_publishers_proxy(world):
     touched = [live for live in lives if fleet.owner(live.name) == victim]
     marks = [len(p.events) for p in fleet.proxies]
     fleet.origins[victim].kill()
+    lags, told = [], []
     for live in touched:
         key = KEY.format(live.name)
         led = fleet.proxies[live.via].await_event("owner_changed", since=marks[live.via], stream=key)
         for number, proxy in enumerate(fleet.proxies):
             followed = proxy.await_event("owner_changed", since=marks[number], stream=key)
             assert followed["origin"] == led["origin"] and followed["epoch"] == led["epoch"]
-            assert abs(wall(followed) - wall(led)) < 0.5, f"{proxy.name} followed after {wall(followed) - wall(led):.3f} s"
+            if proxy is not fleet.proxies[live.via]:
+                lags.append(abs(wall(followed) - wall(led)))
+                told.append(followed["reason"])
+    assert max(lags) < figures.BOUND, lags
+    # With the next heartbeat they would know as well.
+    assert any(reason in ("announced", "store") for reason in told), told
     del fleet.origins[victim]
     fleet.await_flowing()
     fleet.check()
@@ -313,7 +326,7 @@ def test_a_proxy_dies_and_only_its_own_clients_notice(world):
     owner = poll(lambda: fleet.owner("mine"), what="an owner")
     fleet.proxies[0].kill()
     mine.publisher.await_close()
-    again = world.hold(LivePublisher(fleet.proxies[1].rtmp, "live", "mine", Content("mine2"))).go()
+    again = world.hold(LivePublisher(fleet.proxies[1].rtmp, "live", "mine", Content("mine2", gop_seconds=15))).go()
     poll(lambda: again.sent, what="media")
     mine.viewers[0].await_seen(again.sent[-1])
     assert fleet.owner("mine") == owner and mine.viewers[0].closed is None
@@ -327,9 +340,9 @@ def test_a_ghost_gives_way_to_its_encoder_at_another_proxy(world):
     relay = world.start([sys.executable, os.path.join(os.path.dirname(__file__), "lib", "tcp_relay.py"),
                          fleet.proxies[0].rtmp.rpartition(":")[2]], "relay")
     port = relay.await_line(r"^\d+$")
-    ghost = world.hold(LivePublisher(f"127.0.0.1:{port}", "live", "s", Content("s"))).go()
-    viewer = world.hold(Auditor(fleet.proxies[1].rtmp, "live", "s", wait=False))
-    poll(lambda: len(ghost.sent) > 10, what="media")
+    ghost = world.hold(LivePublisher(f"127.0.0.1:{port}", "live", "s", Content("s")))
+    viewer = world.hold(Auditor(fleet.proxies[1].rtmp, "live", "s"))
+    ghost.go().await_sent_more(10)
     viewer.await_seen(ghost.sent[5])
     owner = poll(lambda: fleet.owner("s"), what="an owner")
     relay.send_signal(signal.SIGSTOP)
@@ -337,10 +350,10 @@ def test_a_ghost_gives_way_to_its_encoder_at_another_proxy(world):
 
     def back():
         try:
-            return world.hold(LivePublisher(fleet.proxies[1].rtmp, "live", "s", Content("back")))
-        except (Refused, Closed):
+            return world.hold(LivePublisher(fleet.proxies[1].rtmp, "live", "s", Content("back", gop_seconds=15)))
+        except (Refused, Closed, OSError):
             return None
-    again = poll(back, timeout=6, what="the encoder to be let in", every=0.2).go()
+    again = poll(back, what="the encoder to be let in", every=0.2).go()
     poll(lambda: again.sent, what="media")
     viewer.await_seen(again.sent[-1])
     assert viewer.closed is None and fleet.owner("s") == owner

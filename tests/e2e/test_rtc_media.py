@@ -6,7 +6,7 @@ import requests
 
 from lib import browser
 from lib.rtc_media import MediaClient, MediaOrigin, UdpRelay, host_address, media_address
-from lib.sluice import cluster_state
+from lib.sluice import UNHURRIED, cluster_state
 from lib.waiting import poll
 
 PORTS = ["--rtmp-server", "127.0.0.1:0", "--http-server", "127.0.0.1:0", "--http-api", "127.0.0.1:0", "--webrtc-server", "0.0.0.0:0",
@@ -15,7 +15,7 @@ PORTS = ["--rtmp-server", "127.0.0.1:0", "--http-server", "127.0.0.1:0", "--http
 
 def start_proxy(world, **options):
     # Media by Python leaves little time for answers to probes.
-    return world.proxy(ports=PORTS, advertise=host_address(), play_wait="5s", origin_suspect_after="10s", origin_dead_after="20s", **options)
+    return world.proxy(ports=PORTS, advertise=host_address(), play_wait="5s", **UNHURRIED, **options)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_media_flows_both_ways(world, proxy, origin, stream):
 
 def test_a_viewer_whose_address_changes_goes_on(world, proxy, origin, stream):
     """Row 24, with a client that knows nothing of it: its NAT gives it another port."""
-    client(world, proxy, stream, "whip")
+    client(world, proxy, stream, "whip").await_state("connected")
     origin.streams[stream].await_more(5)
     relay = world.hold(UdpRelay(media_address(proxy)))
     viewer = client(world, proxy, stream, "whep", via=relay.address)
@@ -64,7 +64,7 @@ def test_a_viewer_whose_address_changes_goes_on(world, proxy, origin, stream):
 
 def test_a_publisher_whose_address_changes_goes_on(world, proxy, origin, stream):
     relay = world.hold(UdpRelay(media_address(proxy)))
-    client(world, proxy, stream, "whip", via=relay.address)
+    client(world, proxy, stream, "whip", via=relay.address).await_state("connected")
     origin.streams[stream].await_more(10)
     relay.move()
     origin.streams[stream].await_more(20)
@@ -100,7 +100,7 @@ def test_chromium_publishes_and_plays(world, proxy, origin, stream):
 
 
 def test_chromium_plays_what_aiortc_publishes(world, proxy, origin, stream):
-    client(world, proxy, stream, "whip")
+    client(world, proxy, stream, "whip").await_state("connected")
     origin.streams[stream].await_more(3)
     seen = browser.rtc(proxy, stream, play=True, frames=20)
     assert seen["played"]["state"] == "connected" and seen["played"]["framesDecoded"] >= 20, seen
@@ -113,7 +113,7 @@ def test_a_client_that_now_reaches_another_proxy_goes_on(world, stream):
     first, second = (start_proxy(world, **store.settings()) for _ in range(2))
     origin = world.hold(MediaOrigin()).register(first, second)
     relay = world.hold(UdpRelay(media_address(first)))
-    publisher = client(world, first, stream, "whip", via=relay.address)
+    publisher = client(world, first, stream, "whip", via=relay.address).await_state("connected")
     origin.streams[stream].await_more(5)
     relay.move(media_address(second))
     second.await_event("rtc_resumed")

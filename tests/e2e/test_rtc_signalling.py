@@ -11,11 +11,11 @@ import requests
 
 from lib.fake_origin import FakeOrigin
 from lib.rtc_script import RtcClient, RtcScript, attribute, candidates, description
-from lib.sluice import cluster_state, register, registration
+from lib.sluice import UNHURRIED, cluster_state, register, registration
 from lib.waiting import poll
 
 PAGE = {"Origin": "https://page.example"}
-SLOW = {"play_wait": "1s", "origin_suspect_after": "10s", "origin_dead_after": "20s"}  # the script answers probes when it gets to run
+SLOW = {"play_wait": "1s", **UNHURRIED}
 
 
 class Ground:

@@ -105,7 +105,7 @@ def test_asked_to_stop(world, tags, number):
     world.publisher(cluster.rtmp, name="s").pace(tags, loops=100)
     player = world.player(cluster.rtmp, name="s")
     player.await_media(20)
-    assert cluster.stop(timeout=10, number=number) == 0
+    assert cluster.stop(number=number) == 0
     assert not any(exists(pid) for pid in children)
     player.await_close()
 
@@ -114,8 +114,8 @@ def test_proxy_and_origin_alone_stop_on_sigterm(world):
     """Each role by itself: exit code 0."""
     proxy = world.proxy()
     origin = world.origin([proxy])
-    assert origin.stop(timeout=10) == 0
-    assert proxy.stop(timeout=10) == 0
+    assert origin.stop() == 0
+    assert proxy.stop() == 0
 
 
 def test_killed_proxy_is_back_on_the_same_port(world, tags):

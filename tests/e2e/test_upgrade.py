@@ -2,13 +2,12 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 
 import pytest
 
-from lib import audit
+from lib import audit, net
 from lib.handover import Taker
 from lib.hammer import Hammer, http_visit, rtmp_visit
 from lib.http_live import FlvViewer
@@ -301,21 +300,19 @@ def test_a_stale_socket(world):
 
 def test_the_old_one_ends_at_its_grace_time(world):
     """Sessions that do not end by themselves end then, and the process with 0; a signal meanwhile is the first one."""
-    ground = Ground(world, grace_quit_timeout="3s")
+    ground = Ground(world, grace_quit_timeout="10s")
     publisher = ground.publish("s")
     ground.await_flowing()
     old = ground.replace()
     old.send_signal(signal.SIGTERM)
     publisher.await_sent_more(10)
-    assert old.await_exit(20) == 0
+    assert old.await_exit(40) == 0
     publisher.await_close()
 
 
 def test_readiness(world):
     """Of a proxy for a load balancer: not before its media ports are open, and not while it stops; alive all the time."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        api = f"127.0.0.1:{probe.getsockname()[1]}"
+    api = f"127.0.0.1:{net.free_port()}"
     ports = list(ANY_PORTS)
     ports[ports.index("--system-api") + 1] = api
     flags = ["--wait-origins", "1", "--grace-quit-timeout", "60s", "--force-quit-timeout", "90s"]

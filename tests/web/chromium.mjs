@@ -5,6 +5,7 @@ export const defaultBrowser = '/usr/bin/chromium';
 
 export function launch(executablePath = defaultBrowser) {
   return chromium.launch({
+    timeout: 60_000,
     executablePath,
     args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--autoplay-policy=document-user-activation-required'],
   });

@@ -83,12 +83,12 @@ async function end() {
 }
 
 async function main() {
-  const browser = await chromium.launch({executablePath: asked.browser, args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage']});
+  const browser = await chromium.launch({executablePath: asked.browser, timeout: 60_000, args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage']});
   try {
     const page = await (await browser.newContext()).newPage();
     const errors = [];
     page.on('pageerror', (e) => errors.push(String(e)));
-    await page.goto(asked.page);
+    await page.goto(asked.page, {timeout: 60_000});
     const call = (kind) => `${asked.api}/rtc/v1/${kind}/?app=${asked.app}&stream=${asked.stream}`;
     if (!asked.play) await page.evaluate(begin, {url: call('whip'), publish: true});
     if (!asked.publish) await page.evaluate(begin, {url: call('whep'), publish: false});

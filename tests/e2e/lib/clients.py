@@ -74,7 +74,9 @@ class Publisher(Connection):
         self.command("deleteStream", 7, None, self.stream)
 
     def close(self):
-        self._halt.set()
+        self._halt.set()  # and not cleared: the pacer is not to begin a next message
+        if self._pacer is not None and self._pacer is not threading.current_thread():
+            self._pacer.join(1)  # it may be held up in a send to somebody who does not read
         super().close()
 
 

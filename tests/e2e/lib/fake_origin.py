@@ -56,7 +56,7 @@ class FakeOrigin:
         self.on_publish = lambda session: session.status("NetStream.Publish.Start")
         self.on_play = self.grant_play
         self.on_media = lambda session, message: None
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128, reuse_port=True)
         self.port = self._listener.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         self._open = True
@@ -83,6 +83,10 @@ class FakeOrigin:
         if not self._open:
             return
         self._open = False
+        # Bound, and never listening: nobody else is to have the port while this one counts as dead.
+        self._keeper = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._keeper.bind(("127.0.0.1", self.port))
         # A close alone leaves the socket to the thread that accepts: it would take one more client.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -103,6 +107,9 @@ class FakeOrigin:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socks.append(sock)
+            if not self._open:  # close() may not have seen this one
+                sock.close()
+                return
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock):
@@ -165,9 +172,10 @@ class FakeOrigin:
         elif name in ("publish", "play"):
             session.kind = name
             session.name, _, session.query = command[3].partition("?")
+            answer = self.on_publish if name == "publish" else self.on_play  # before a test that waits may change it
             with self.signal:
                 self.sessions.append(session)
             self.signal.changed()
-            (self.on_publish if name == "publish" else self.on_play)(session)
+            answer(session)
         elif name in ("releaseStream", "FCPublish", "getStreamLength"):
             session.reply("_result", number, None, amf0.UNDEFINED)

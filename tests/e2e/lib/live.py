@@ -217,6 +217,11 @@ class LivePublisher(Publisher):
         """A copy of what was sent so far."""
         return list(self.sent)
 
+    def last_picture(self):
+        """The number, in its payload, of the last picture that was sent. After freeze()."""
+        packets = [e for e in self.published() if e.role != HEADER]
+        return max(number for number, e in enumerate(packets) if e.type == wire.VIDEO)
+
     def last_sent(self):
         return next(e for e in reversed(self.sent) if e.role != HEADER)
 

@@ -1,22 +1,35 @@
 """Ports, raw sockets and what the kernel says of them."""
+import os
 import random
+import re
 import socket
+import subprocess
+
+from .waiting import PATIENCE
 
 LOOPBACK = "127.0.0.1"
+
+
+_given = set()
 
 
 def free_port(host=LOOPBACK, kind=socket.SOCK_STREAM):
     """A port nobody listens on, below the ephemeral range so that no outgoing connection takes it.
 
-    Only for programs that cannot say which port the kernel gave them (nginx); everything of ours listens on port 0.
+    Only for programs that cannot say which port the kernel gave them (nginx); everything of ours listens on port 0. Test runs that
+    are beside each other choose from ranges of their own.
     """
+    first = 20000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 6 * 2000
     for _ in range(200):
-        port = random.randint(20000, 32000)
+        port = random.randrange(first, first + 2000)
+        if (kind, port) in _given:  # whoever got it may not have bound it yet
+            continue
         with socket.socket(socket.AF_INET, kind) as probe:
             try:
                 probe.bind((host, port))
             except OSError:
                 continue
+            _given.add((kind, port))
             return port
     raise RuntimeError("no free port")
 
@@ -33,7 +46,7 @@ def reachable(address):
     return {"0.0.0.0": LOOPBACK, "::": "::1", "": LOOPBACK}.get(host, host), port
 
 
-def connect(address, timeout=5.0, source=None, receive_buffer=None):
+def connect(address, timeout=PATIENCE, source=None, receive_buffer=None):
     """A connected TCP socket with Nagle off. `source` binds the local address, `receive_buffer` caps SO_RCVBUF."""
     host, port = reachable(address)
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
@@ -60,11 +73,10 @@ def accepts(address):
     return True
 
 
-def kernel_tcp_bytes():
-    """Memory that all TCP sockets of this machine hold, by /proc/net/sockstat (pages of 4 KiB)."""
-    with open("/proc/net/sockstat") as stat:
-        for line in stat:
-            if line.startswith("TCP:"):
-                words = line.split()
-                return int(words[words.index("mem") + 1]) * 4096
-    raise RuntimeError("no TCP line in /proc/net/sockstat")
+def kernel_tcp_bytes(*ports):
+    """Memory that the kernel holds for the TCP connections to these ports, at both ends: what waits to be read, what waits to be taken,
+    and what was set aside for more (ss(8), skmem: r, w and f)."""
+    any_end = " or ".join(f"sport = :{port} or dport = :{port}" for port in ports)
+    listed = subprocess.run(["ss", "-tnmH", any_end], capture_output=True, text=True, check=True).stdout
+    fields = [dict(re.findall(r"(r|w|f)(\d+)", part)) for part in re.findall(r"skmem:\((.*?)\)", listed)]
+    return sum(int(value) for one in fields for value in one.values())

@@ -71,6 +71,8 @@ class Live:
         self.publisher = world.hold(LivePublisher(fleet.proxies[via].rtmp, "live", name, Content(name, **content)))
         self.viewers = [world.hold(Auditor(fleet.proxies[p].rtmp, "live", name, wait=False)) for p in viewers]
         self.fleet, self.late = fleet, set()
+        for viewer in self.viewers:  # each has its pull
+            viewer.await_status("NetStream.Play.Start")
         self.publisher.go()
 
     def join(self, proxy):

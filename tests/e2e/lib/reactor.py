@@ -33,15 +33,19 @@ class Reactor:
         if threading.current_thread() is self._thread:
             task()
             return
-        done = threading.Event()
+        done, failed = threading.Event(), []
 
         def work():
             try:
                 task()
+            except BaseException as error:  # noqa: BLE001 - it is the caller's, and this thread has others to serve
+                failed.append(error)
             finally:
                 done.set()
         self._post(work)
         done.wait()
+        if failed:
+            raise failed[0]
 
     def at(self, when, callback):
         """Calls `callback()` on this thread at `when` (time.monotonic()), or soon after. Cannot be cancelled."""

@@ -6,6 +6,7 @@ import requests
 
 from . import media, net
 from .process import Process, children_of, command_line
+from .waiting import PATIENCE
 
 BINARY = os.environ.get("SLUICE_BIN") or os.path.join(media.ROOT, "build", "release", "sluice")
 
@@ -20,6 +21,10 @@ def _is_sanitized():
 #: Bounds of memory are for the release build; AddressSanitizer's red zones and quarantine take their share.
 MEMORY_FACTOR = 4 if _is_sanitized() else 1
 
+#: Of a proxy whose origins are threads of the test, or whose test is not about silence: on a busy machine anybody may be held up for
+#: some seconds. An origin that is gone is still found at once, by what the kernel says.
+UNHURRIED = {"origin_suspect_after": "10s", "origin_dead_after": "20s"}
+
 #: Every port of a proxy, chosen by the kernel.
 ANY_PORTS = ["--rtmp-server", "127.0.0.1:0", "--http-server", "127.0.0.1:0", "--http-api", "127.0.0.1:0",
              "--webrtc-server", "127.0.0.1:0", "--srt-server", "127.0.0.1:0", "--system-api", "127.0.0.1:0"]
@@ -33,7 +38,7 @@ def flags(options):
     return out
 
 
-def get(address, path, timeout=5, **options):
+def get(address, path, timeout=PATIENCE, **options):
     return requests.get(f"http://{address}{path}", timeout=timeout, **options)
 
 

@@ -49,8 +49,10 @@ class EndedAtOnce(Exception):
 class Socket:
     """A blocking SRT socket."""
 
-    def __init__(self, handle=None, latency=2000, passphrase=None, stream_id=None, connect_timeout=3000, recv_timeout=10000):
+    def __init__(self, handle=None, latency=2000, passphrase=None, stream_id=None, connect_timeout=20000, recv_timeout=10000,
+                 too_late_drop=True):
         self.handle = _lib.srt_create_socket() if handle is None else handle
+        self.served = False  # whether an Origin has taken all that came
         if handle is None:
             for option, value in ((RCVLATENCY, latency), (PEERLATENCY, latency), (CONNTIMEO, connect_timeout)):
                 self._set(option, struct.pack("i", value))
@@ -58,6 +60,8 @@ class Socket:
                 self._set(PASSPHRASE, passphrase.encode())
             if stream_id is not None:
                 self._set(STREAMID, stream_id.encode())
+            if not too_late_drop:
+                self._set(TLPKTDROP, struct.pack("i", 0))
         self._set(RCVTIMEO, struct.pack("i", recv_timeout))
 
     def _set(self, option, value):
@@ -136,17 +140,17 @@ class Origin:
     """A listener that takes every connection, on a port of its own. A publisher's messages are kept, by his stream id, and given to whoever
     requests the same stream, from the first on."""
 
-    def __init__(self, host="127.0.0.1", passphrase=None):
+    def __init__(self, host="127.0.0.1", passphrase=None, too_late_drop=True):
         self.signal = Signal()
         self.host, self.passphrase = host, passphrase
         self.published, self.sessions, self.accepted = {}, [], []
-        self._listener = Socket(passphrase=passphrase)
+        self._listener = Socket(passphrase=passphrase, too_late_drop=too_late_drop)
         name = sockaddr((host, 0))
         assert _lib.srt_bind(self._listener.handle, name, len(name)) == 0, _lib.srt_getlasterror_str()
         bound, size = ctypes.create_string_buffer(128), ctypes.c_int(128)
         _lib.srt_getsockname(self._listener.handle, bound, ctypes.byref(size))
         self.port = struct.unpack(">H", bound.raw[2:4])[0]
-        assert _lib.srt_listen(self._listener.handle, 64) == 0
+        assert _lib.srt_listen(self._listener.handle, 1024) == 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -170,13 +174,26 @@ class Origin:
 
     def _serve(self, session, stream_id):
         name = stream_id.split("r=")[-1].split(",")[0].split("?")[0]
-        if "m=publish" in stream_id:
-            kept = self.published.setdefault(name, [])
-            while (got := session.recv()) is not None:
+        try:
+            if "m=publish" in stream_id:
+                self._keep(session, self.published.setdefault(name, []))
+            else:
+                self._play(session, name)
+        finally:
+            session.served = True
+            self.signal.changed()
+
+    def _keep(self, session, kept):
+        while True:
+            got = session.recv()
+            if got is not None:
                 with self.signal:
                     kept.append(got)
                 self.signal.changed()
-            return
+            elif not session.connected:
+                return
+
+    def _play(self, session, name):
         sent = 0
         while session.connected:
             kept = self.published.get(name, [])
@@ -294,6 +311,13 @@ class RawCaller:
             return self.sock.recv(2048)
         except socket.timeout:
             return None
+
+    def answered(self):
+        """Whether somebody listens there; leaves nothing behind."""
+        try:
+            return self.ask(handshake(), timeout=0.5) is not None
+        except ConnectionRefusedError:
+            return False
 
     def cookie(self, **options):
         answer = self.ask(handshake(**options))
