@@ -13,6 +13,8 @@ constexpr int one_viewer_receive_bytes = 64 * 1024;
 constexpr base::duration retry_first = std::chrono::milliseconds(20);
 constexpr base::duration retry_last = std::chrono::seconds(1);
 constexpr base::duration busy_delay = std::chrono::milliseconds(250);
+// For so long after a loss the publisher is expected at the next owner at any moment.
+constexpr base::duration publisher_due = std::chrono::seconds(2);
 // An origin that ends a running pull twice within this time means it.
 constexpr base::duration second_loss = std::chrono::seconds(10);
 // A link that has lasted so long held: what comes then is a loss of its own.
@@ -196,8 +198,10 @@ void pull_feed::on_refused(const rtmp::client_status& status) {
   // within the time that the publisher gives his viewers, before he replays, misses nothing. A server that lives, and
   // has ended the stream itself, means it.
   const bool by_http = !status.code.empty() && status.code[0] >= '0' && status.code[0] <= '9';
-  if (by_http && played_ && to_.origin_id != lost_alive_origin_)
+  if (by_http && played_ && to_.origin_id != lost_alive_origin_) {
+    if (shard_.loop.now() < give_up_at_ - shard_.config.recover_wait + publisher_due) tries_ = 0;
     return retry("origin_refused", shard_.config.replay_delay / 2);
+  }
   give_up(full ? "NetStream.Play.Failed" : std::string_view(status.code), status.description);
 }
 

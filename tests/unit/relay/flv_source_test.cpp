@@ -1,5 +1,6 @@
 #include "relay/flv_source.hpp"
 
+#include "lone_shard.hpp"
 #include "proto/flv/file.hpp"
 #include "support.hpp"
 
@@ -54,7 +55,7 @@ class flv_source_test : public ::testing::Test, public upstream_events {
     to.origin_id = "o1";
     to.http = std::move(endpoints);
     source_ = std::make_unique<flv_source>(
-        context_, cells_, to, "GET /live/s.flv HTTP/1.1\r\n\r\n",
+        here.context, cells_, to, "GET /live/s.flv HTTP/1.1\r\n\r\n",
         [this](const runtime::http_response_head& head) { said.push_back("head " + std::to_string(head.status)); },
         *this);
   }
@@ -93,31 +94,13 @@ class flv_source_test : public ::testing::Test, public upstream_events {
 
   runtime::loop loop;
   http_origin origin{loop};
-  relay_config relays;
+  lone_shard here{loop};
   std::vector<std::string> said;
   packets got;
-  base::metrics metrics;
   runtime::descriptor_budget none{0};
 
  private:
-  servers::test::memory_log log_;
-  cluster::memory_store store_{[] { return runtime::loop::monotonic_now(); }};
-  director control_{loop, {}, store_, log_, metrics};
-  servers::hub_flusher flusher_{loop, base::duration::zero()};
-  std::vector<feed_set*> all_;
-  upstream_metrics cells_{metrics, "http"};
-  shard_context context_{.index = 0,
-                         .loop = loop,
-                         .log = log_,
-                         .metrics = metrics,
-                         .config = relays,
-                         .control = control_,
-                         .flusher = flusher_,
-                         .prompt_flusher = flusher_,
-                         .upstream_cells = upstream_metrics(metrics),
-                         .retention_cells = retention_metrics(metrics),
-                         .failover_cells = failover_metrics(metrics),
-                         .all = all_};
+  upstream_metrics cells_{here.metrics, "http"};
   std::unique_ptr<flv_source> source_;
 };
 
@@ -169,7 +152,7 @@ TEST_F(flv_source_test, what_is_no_flv_is_a_loss) {
 }
 
 TEST_F(flv_source_test, a_tag_above_the_limit_is_a_loss) {
-  relays.upstream.session.message_bytes_max = 1000;
+  here.relays.upstream.session.message_bytes_max = 1000;
   start();
   origin.say(ok + flv({media::test::key(0), media::test::key(40, 1, 2000), media::test::key(80)}));
   await_said(3);
@@ -208,7 +191,7 @@ TEST_F(flv_source_test, no_endpoint_that_answers) {
 }
 
 TEST_F(flv_source_test, no_descriptor_for_it) {
-  relays.upstream.descriptors = &none;
+  here.relays.upstream.descriptors = &none;
   start({origin.at()});
   await_said(1);
   EXPECT_EQ(said, std::vector<std::string>{"undialled no_descriptors"});
