@@ -16,9 +16,9 @@ from lib.stage import LOST
 from lib.waiting import poll
 
 
-def storm(world, streams, viewers, event):
-    """`streams` light streams at one origin, `viewers` players each, collapsed; the origin is killed, three others take over."""
-    proxy = world.proxy(**UNHURRIED)
+def storm(world, streams, viewers, event, **options):
+    """`streams` light streams at one origin, `viewers` players each, collapsed; the origin is killed, three others take over. `options`: of the proxy."""
+    proxy = world.proxy(**options)
     victim = world.origin([proxy], server_id="o1")
     publishers = world.own(Crowd("publish", proxy.rtmp, streams, streams, "--light"))
     publishers.await_ready()
@@ -63,7 +63,7 @@ def storm(world, streams, viewers, event):
 
 
 def test_small_storm(world):
-    storm(world, streams=150, viewers=4, event="storm, small")
+    storm(world, streams=150, viewers=4, event="storm, small", **UNHURRIED)
 
 
 @pytest.mark.soak

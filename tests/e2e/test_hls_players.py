@@ -97,9 +97,9 @@ def test_hls_of_which_nothing_can_be_carried_is_415(world, pair, server, stream)
 
 
 def test_hls_carries_vp9_in_fmp4_alone(world, pair, server, stream):
-    tags = enhanced.codec_stream("vp09", enhanced.VPCC, "Opus", enhanced.OPUS_HEAD, frames=500)
+    tags = enhanced.codec_stream("vp09", enhanced.VPCC, "Opus", enhanced.OPUS_HEAD, frames=5000)
     video = [t for t in tags if t.type == flv.VIDEO]
-    world.publisher(pair[0].rtmp, "live", stream).pace(video, speed=2, loops=10)
+    world.publisher(pair[0].rtmp, "live", stream).pace(video, speed=2)
     url = await_segments(server, stream, 2)
     text = requests.get(url, timeout=30).text
     init = requests.get(urllib.parse.urljoin(url, text.partition('#EXT-X-MAP:URI="')[2].partition('"')[0]), timeout=30).content

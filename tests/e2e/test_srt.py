@@ -226,15 +226,12 @@ def test_silent_origin(world, stock):
             callers[-1].start()
         proxy.signal.wait(lambda: silent.recv(2048), what="an induction at the silent origin")
         good = stock(proxy, "good")
-        began = time.monotonic()
-        publisher = srt.publish(proxy.srt, "loud", 200)
-        took = time.monotonic() - began
+        publisher = srt.publish(proxy.srt, "loud", 200, connect_timeout=3000)  # libsrt's default
         for c in callers:
             c.join()
         assert good.srt.received("live/loud", 200) == []
         # Those who came for streams of the silent one were told, or taken to the other one once it was there.
         assert set(reasons) <= {1503}, reasons
-        assert took < 20
         publisher.close()
 
 
@@ -245,7 +242,7 @@ def test_refusals(world, stock):
 
     def reason(stream_id, **options):
         with pytest.raises(srt.Refused) as e:
-            srt.call(proxy.srt, stream_id, **options)
+            srt.call(proxy.srt, stream_id, connect_timeout=3000, **options)  # libsrt's default: who is refused hears it before
         return e.value.reason
 
     assert reason("#!::r=live/nobody,m=request") == 1404
@@ -395,7 +392,7 @@ def test_sessions_per_address(world, stock):
     stock(proxy)
     held = [srt.publish(proxy.srt, f"mine{i}", 1) for i in range(2)]
     with pytest.raises(srt.Refused) as e:
-        srt.publish(proxy.srt, "mine2", 1)
+        srt.publish(proxy.srt, "mine2", 1, connect_timeout=3000)
     assert e.value.reason == 1402
     assert proxy.metrics().total("sluice_refused_total", proto="srt", reason="too_many_of_address") >= 1
     held.pop().close()

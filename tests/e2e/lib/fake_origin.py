@@ -56,8 +56,12 @@ class FakeOrigin:
         self.on_publish = lambda session: session.status("NetStream.Publish.Start")
         self.on_play = self.grant_play
         self.on_media = lambda session, message: None
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128, reuse_port=True)
-        self.port = self._listener.getsockname()[1]
+        # Bound, and never listening: nobody else is to have the port while this origin counts as dead.
+        self._keeper = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._keeper.bind(("127.0.0.1", 0))
+        self.port = self._keeper.getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128, reuse_port=True)
         self.address = f"127.0.0.1:{self.port}"
         self._open = True
         self._socks = []
@@ -83,10 +87,6 @@ class FakeOrigin:
         if not self._open:
             return
         self._open = False
-        # Bound, and never listening: nobody else is to have the port while this one counts as dead.
-        self._keeper = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self._keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self._keeper.bind(("127.0.0.1", self.port))
         # A close alone leaves the socket to the thread that accepts: it would take one more client.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -79,4 +79,5 @@ def kernel_tcp_bytes(*ports):
     any_end = " or ".join(f"sport = :{port} or dport = :{port}" for port in ports)
     listed = subprocess.run(["ss", "-tnmH", any_end], capture_output=True, text=True, check=True).stdout
     fields = [dict(re.findall(r"(r|w|f)(\d+)", part)) for part in re.findall(r"skmem:\((.*?)\)", listed)]
+    assert fields, f"ss says nothing of the memory of {any_end}"
     return sum(int(value) for one in fields for value in one.values())

@@ -196,7 +196,7 @@ class Stage:
         return blow
 
     def await_back(self, blow, timeout=PATIENCE):
-        """Waits until each stream that the blow touched is published at a living origin again; seconds from the blow for each."""
+        """Waits until each stream that the blow touched is published at a living origin again, within BOUND; seconds from the blow for each."""
         took = []
         for stream in blow.touched:
             key = f"__defaultVhost__/live/{stream.name}"
@@ -209,6 +209,7 @@ class Stage:
                 assert stream.alive(), f"the publisher of {stream.name} was disconnected: {stream.publisher.closed}"
                 return None
             took.append(wall(poll(back, timeout, f"new owner of {stream.name}")) - blow.wall)
+        assert max(took, default=0) < BOUND, took
         return took
 
     def detection(self, blow):
