@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "cluster/store/memory_store.hpp"
-#include "relay/shard.hpp"
+#include "unit/relay/context.hpp"
 #include "unit/servers/support.hpp"
 
 namespace sluice::relay::test {
@@ -13,18 +13,7 @@ struct lone_shard {
   explicit lone_shard(runtime::loop& l, const cluster::coordinator_config& coordination = {})
       : control(l, coordination, store, log, metrics),
         flusher(l, base::duration::zero()),
-        context{.index = 0,
-                .loop = l,
-                .log = log,
-                .metrics = metrics,
-                .config = relays,
-                .control = control,
-                .flusher = flusher,
-                .prompt_flusher = flusher,
-                .upstream_cells = upstream_metrics(metrics),
-                .retention_cells = retention_metrics(metrics),
-                .failover_cells = failover_metrics(metrics),
-                .all = all} {}
+        context(make_context(0, l, log, metrics, relays, control, flusher, flusher, all)) {}
 
   relay_config relays;
   servers::test::memory_log log;

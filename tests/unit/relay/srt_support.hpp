@@ -14,6 +14,7 @@
 #include "proto/srt/packet.hpp"
 #include "relay/srt_door.hpp"
 #include "unit/proto/srt/capture.hpp"
+#include "unit/relay/context.hpp"
 #include "unit/relay/plain_socket.hpp"
 #include "unit/servers/support.hpp"
 
@@ -349,18 +350,7 @@ class srt_test : public ::testing::Test {
     explicit proxy_parts(srt_test& t)
         : control(t.loop, t.cluster, t.store_, t.log, t.metrics),
           flusher(t.loop, base::duration::zero()),
-          context{.index = 0,
-                  .loop = t.loop,
-                  .log = t.log,
-                  .metrics = t.metrics,
-                  .config = t.relays,
-                  .control = control,
-                  .flusher = flusher,
-                  .prompt_flusher = flusher,
-                  .upstream_cells = upstream_metrics(t.metrics),
-                  .retention_cells = retention_metrics(t.metrics),
-                  .failover_cells = failover_metrics(t.metrics),
-                  .all = t.feeds_},
+          context(make_context(0, t.loop, t.log, t.metrics, t.relays, control, flusher, flusher, t.feeds_)),
           common({1, 2, 3}, t.limits, t.sessions_per_address),
           io(t.loop, t.metrics),
           door(context, common, io) {

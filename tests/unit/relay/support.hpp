@@ -9,6 +9,7 @@
 #include "cluster/store/memory_store.hpp"
 #include "relay/proxy_handler.hpp"
 #include "runtime/shard.hpp"
+#include "unit/relay/context.hpp"
 #include "unit/servers/support.hpp"
 
 /// A proxy of two shards between clients and origins, in one process: each origin and each shard on a thread of its
@@ -147,18 +148,7 @@ struct proxy_shard {
       : server(l, "proxy", limits, base::duration::zero(), log, metrics,
                [this](servers::connection& c) { return make_proxy_handler(c, context, feeds); }),
         prompt(l, base::duration::zero()),
-        context{.index = index,
-                .loop = l,
-                .log = log,
-                .metrics = metrics,
-                .config = relays,
-                .control = control,
-                .flusher = server.flusher(),
-                .prompt_flusher = prompt,
-                .upstream_cells = upstream_metrics(metrics),
-                .retention_cells = retention_metrics(metrics),
-                .failover_cells = failover_metrics(metrics),
-                .all = all},
+        context(make_context(index, l, log, metrics, relays, control, server.flusher(), prompt, all)),
         feeds(context) {}
 
   base::metrics metrics;
