@@ -130,6 +130,26 @@ TEST_F(hls_relaying, what_a_stock_origin_calls_public_is_shared) {
   EXPECT_NE(header(kept, "Age"), "") << "RFC 9111 §5.1";
 }
 
+TEST_F(hls_relaying, who_waited_for_anothers_answer_is_told_that_the_owner_has_no_http_any_more) {
+  auto& o = origin("srs", false);
+  publish();
+  const std::string id = "?spbhid=" + spbhid_of(key);
+  o.put("/live/s-3.ts", "public", {{"Cache-Control", "public, max-age=60"}});
+  o.put("/live/s-4.ts", "personal", {{"Cache-Control", "private"}});
+  EXPECT_EQ(body(get("/live/s-3.ts" + id)), "public") << "so are the next, it is thought";
+  o.held = true;
+  answers got;
+  for (int i = 0; i < 3; ++i) ask(request_for("/live/s-4.ts" + id), got);
+  run_until(loop, [&] { return !o.waiting.empty(); });
+  introduce(o, "srs", false, {});
+  EXPECT_EQ(get("/live/s.m3u8").status, 502);
+  o.release();
+  run_until(loop, [&] { return got.size() == 3; });
+  EXPECT_EQ(body(got[0]), "personal");
+  EXPECT_EQ(got[1].status, 502);
+  EXPECT_EQ(got[2].status, 502);
+}
+
 TEST_F(hls_relaying, head_goes_to_a_stock_origin_as_head) {
   auto& o = origin("srs", false);
   publish();

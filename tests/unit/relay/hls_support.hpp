@@ -125,6 +125,11 @@ class hls_relaying : public ::testing::Test {
   }
   fake_origin& origin(const std::string& server, bool is_sluice = true) {
     auto& o = *origins_.emplace_back(std::make_unique<fake_origin>(loop, log));
+    introduce(o, server, is_sluice, {o.at});
+    return o;
+  }
+  /// A heartbeat of it, with these HTTP endpoints.
+  void introduce(const fake_origin& o, const std::string& server, bool is_sluice, std::vector<base::endpoint> http) {
     cluster::origin_registration r;
     r.server = server;
     r.service = "s";
@@ -132,10 +137,10 @@ class hls_relaying : public ::testing::Test {
     r.address = o.at.address;
     r.ip = o.at.address.to_string();
     r.rtmp = {{o.at.address, 1}};
-    r.http = r.api = {o.at};
+    r.http = std::move(http);
+    r.api = {o.at};
     if (is_sluice) r.sluice.emplace().version = "test";
     EXPECT_TRUE(control().registration(r));
-    return o;
   }
   /// Somebody publishes the stream: an owner is claimed. `lost`: the id of the one that he had.
   std::string publish(const std::string& lost = {}) { return publish(lost, key); }
