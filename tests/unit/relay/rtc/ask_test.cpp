@@ -5,32 +5,16 @@
 #include <boost/json.hpp>
 
 #include "cluster/core/handed_state.hpp"
-#include "golden/golden.hpp"
 #include "proto/stun/message.hpp"
 #include "relay/rtc/record.hpp"
+#include "unit/relay/rtc/requests.hpp"
 
 namespace sluice::relay {
 namespace {
 
 namespace json = boost::json;
 
-std::string sdp_of(const std::string& name) {
-  const auto bytes = test::golden("sdp/" + name + ".sdp");
-  return {bytes.begin(), bytes.end()};
-}
-
 const base::endpoint placeholder = *base::endpoint::parse("192.0.2.9:9");
-
-runtime::http_request whip(std::string query = "app=live&stream=s", std::string type = "application/sdp") {
-  runtime::http_request r;
-  r.method = "POST";
-  r.path = "/rtc/v1/whip/";
-  r.query = std::move(query);
-  r.target = r.path + "?" + r.query;
-  r.headers = {{"Host", "example.com:1985"}, {"Content-Type", std::move(type)}};
-  r.body = sdp_of("chromium_offer");
-  return r;
-}
 
 runtime::http_request json_call(std::string url, std::string sdp = sdp_of("firefox_offer")) {
   auto r = whip("", "application/json");
