@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from lib.rtc_script import RtcClient, RtcScript, UdpPeer, attribute, candidates, is_stun
-from lib.sluice import UNHURRIED, cluster_state
+from lib.sluice import UNHURRIED, cluster_state, ports
 from lib.waiting import poll
 
 
@@ -172,9 +172,7 @@ def test_advertised_addresses(world, stream):
 
 
 def test_without_advertised_addresses_the_one_that_was_reached_counts(world, stream):
-    ports = ["--rtmp-server", "127.0.0.1:0", "--http-server", "127.0.0.1:0", "--http-api", "[::]:0", "--webrtc-server", "[::]:0",
-             "--srt-server", "127.0.0.1:0", "--system-api", "127.0.0.1:0"]
-    proxy = world.proxy(ports=ports, **UNHURRIED)
+    proxy = world.proxy(ports=ports(http_api="[::]:0", webrtc_server="[::]:0"), **UNHURRIED)
     world.hold(RtcScript()).register(proxy)
     api, media = (int(proxy.ready_event[k].rpartition(":")[2]) for k in ("http_api", "webrtc"))
     for host, expected in (("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")):

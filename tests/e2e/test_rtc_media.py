@@ -6,16 +6,12 @@ import requests
 
 from lib import browser
 from lib.rtc_media import MediaClient, MediaOrigin, UdpRelay, host_address, media_address
-from lib.sluice import UNHURRIED, cluster_state
+from lib.sluice import UNHURRIED, cluster_state, ports
 from lib.waiting import poll
-
-PORTS = ["--rtmp-server", "127.0.0.1:0", "--http-server", "127.0.0.1:0", "--http-api", "127.0.0.1:0", "--webrtc-server", "0.0.0.0:0",
-         "--srt-server", "127.0.0.1:0", "--system-api", "127.0.0.1:0"]
-
 
 def start_proxy(world, **options):
     # Media by Python leaves little time for answers to probes.
-    return world.proxy(ports=PORTS, advertise=host_address(), play_wait="5s", **UNHURRIED, **options)
+    return world.proxy(ports=ports(webrtc_server="0.0.0.0:0"), advertise=host_address(), play_wait="5s", **UNHURRIED, **options)
 
 
 @pytest.fixture

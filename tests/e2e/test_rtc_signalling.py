@@ -11,7 +11,7 @@ import requests
 
 from lib.fake_origin import FakeOrigin
 from lib.rtc_script import RtcClient, RtcScript, attribute, candidates, description
-from lib.sluice import UNHURRIED, cluster_state, register, registration
+from lib.sluice import UNHURRIED, cluster_state, ports, register, registration
 from lib.waiting import poll
 
 PAGE = {"Origin": "https://page.example"}
@@ -111,9 +111,7 @@ def test_a_publish_finds_the_one_origin_that_serves_webrtc(world, stream):
 
 def test_a_client_that_came_by_ipv6_gets_an_address_that_is_served(world, stream):
     """Media is served by IPv4 alone, the API by both: the client is told an IPv4 address of the interface that it reached."""
-    ports = ["--rtmp-server", "127.0.0.1:0", "--http-server", "127.0.0.1:0", "--http-api", "[::]:0", "--webrtc-server", "0.0.0.0:0",
-             "--srt-server", "127.0.0.1:0", "--system-api", "127.0.0.1:0"]
-    proxy = world.proxy(ports=ports, **SLOW)
+    proxy = world.proxy(ports=ports(http_api="[::]:0", webrtc_server="0.0.0.0:0"), **SLOW)
     world.hold(RtcScript()).register(proxy)
     api, media = (int(proxy.ready_event[k].rpartition(":")[2]) for k in ("http_api", "webrtc"))
     client = world.hold(RtcClient(f"[::1]:{api}", stream, "whip")).begin()

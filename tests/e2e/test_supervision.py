@@ -8,7 +8,7 @@ import pytest
 from lib import compare, net
 from lib.process import children_of, command_line, exists
 from lib.clients import Publisher
-from lib.sluice import ANY_PORTS
+from lib.sluice import ports
 from lib.waiting import poll
 
 
@@ -154,19 +154,12 @@ def _exits_naming(process, *words):
         assert word in process.output, f"{word!r} is not in:\n{process.output}"
 
 
-def _ports(**fixed):
-    out = list(ANY_PORTS)
-    for name, value in fixed.items():
-        out[out.index("--" + name.replace("_", "-")) + 1] = value
-    return out
-
-
 @pytest.mark.parametrize("name", ["rtmp_server", "http_server", "http_api", "system_api"])
 def test_busy_port(world, name):
     """Row 37: exit code 1 and a line with the setting's name and the address."""
     with socket.create_server(("127.0.0.1", 0)) as holder:
         at = "127.0.0.1:%d" % holder.getsockname()[1]
-        _exits_naming(world.sluice("proxy", *_ports(**{name: at})), f"PROXY_{name.upper()}", at)
+        _exits_naming(world.sluice("proxy", *ports(**{name: at})), f"PROXY_{name.upper()}", at)
 
 
 @pytest.mark.parametrize("name", ["webrtc_server", "srt_server"])
@@ -175,13 +168,13 @@ def test_busy_udp_port(world, name):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
         holder.bind(("127.0.0.1", 0))
         at = "127.0.0.1:%d" % holder.getsockname()[1]
-        _exits_naming(world.sluice("proxy", *_ports(**{name: at})), f"PROXY_{name.upper()}", at)
+        _exits_naming(world.sluice("proxy", *ports(**{name: at})), f"PROXY_{name.upper()}", at)
 
 
 def test_second_proxy_on_the_same_port(world):
     """Row 37: SO_REUSEPORT would let it bind; it is refused all the same, and the first goes on."""
     first = world.proxy()
-    second = world.sluice("proxy", *_ports(rtmp_server=first.rtmp))
+    second = world.sluice("proxy", *ports(rtmp_server=first.rtmp))
     _exits_naming(second, "PROXY_RTMP_SERVER", first.rtmp)
     assert first.alive and net.accepts(first.rtmp)
 
@@ -189,7 +182,7 @@ def test_second_proxy_on_the_same_port(world):
 def test_second_run_on_the_same_port(world):
     """A second `sluice run` says which port is taken and ends; it does not restart its proxy for ever."""
     first = world.run(origins=1)
-    second = world.sluice("run", "--origins", "1", *_ports(rtmp_server=first.rtmp))
+    second = world.sluice("run", "--origins", "1", *ports(rtmp_server=first.rtmp))
     _exits_naming(second, "PROXY_RTMP_SERVER", first.rtmp)
     assert first.alive
 

@@ -12,7 +12,7 @@ from lib.handover import Taker
 from lib.hammer import Hammer, http_visit, rtmp_visit
 from lib.http_live import FlvViewer
 from lib.live import Auditor, Content, LivePublisher
-from lib.sluice import ANY_PORTS, Server, cluster_state, drain, get, register, registration
+from lib.sluice import ANY_PORTS, Server, cluster_state, drain, get, ports, register, registration
 from lib.stage import Stage
 from lib.waiting import poll
 
@@ -230,11 +230,9 @@ def test_other_addresses_are_an_error(world):
     ground = Ground(world)
     ground.publish("s")
     ground.hammer()
-    for flag, key in (("--rtmp-server", "PROXY_RTMP_SERVER"), ("--system-api", "PROXY_SYSTEM_API")):
-        ports = list(ANY_PORTS)
-        ports[ports.index(flag) + 1] = "127.0.0.1:1"
+    for name, key in (("rtmp_server", "PROXY_RTMP_SERVER"), ("system_api", "PROXY_SYSTEM_API")):
         mark = len(ground.proxy.events)
-        other = world.own(Server("proxy", [*ports, "--upgrade-socket", ground.path], world.folder))
+        other = world.own(Server("proxy", [*ports(**{name: "127.0.0.1:1"}), "--upgrade-socket", ground.path], world.folder))
         assert other.await_exit() == 1
         why = other.find("cannot_listen")[0]
         assert (why["key"], why["reason"]) == (key, "other_address") and key in why["text"], why
@@ -313,10 +311,8 @@ def test_the_old_one_ends_at_its_grace_time(world):
 def test_readiness(world):
     """Of a proxy for a load balancer: not before its media ports are open, and not while it stops; alive all the time."""
     api = f"127.0.0.1:{net.free_port()}"
-    ports = list(ANY_PORTS)
-    ports[ports.index("--system-api") + 1] = api
     flags = ["--wait-origins", "1", "--grace-quit-timeout", "60s", "--force-quit-timeout", "90s"]
-    proxy = world.own(Server("proxy", [*ports, *flags], world.folder))
+    proxy = world.own(Server("proxy", [*ports(system_api=api), *flags], world.folder))
 
     def state():
         try:

@@ -10,7 +10,7 @@ import requests
 
 from lib import net, srt
 from lib.rtc_script import RtcClient, RtcScript, candidates
-from lib.sluice import ANY_PORTS, UNHURRIED, cluster_state
+from lib.sluice import UNHURRIED, cluster_state, ports
 from lib.srt_origin import Stock
 from lib.waiting import poll
 
@@ -22,9 +22,7 @@ class Ground:
         self.world = world
         self.options = {"upgrade_socket": os.path.join(world.folder, "upgrade.sock"), "grace_quit_timeout": "120s", "force_quit_timeout": "150s",
                         "play_wait": "1s", **UNHURRIED, **options}
-        self.ports = list(ANY_PORTS)
-        for flag in ("--srt-server", "--webrtc-server"):
-            self.ports[self.ports.index(flag) + 1] = f"{net.LOOPBACK}:{net.free_port(kind=socket.SOCK_DGRAM)}"
+        self.ports = ports(**{name: f"{net.LOOPBACK}:{net.free_port(kind=socket.SOCK_DGRAM)}" for name in ("srt_server", "webrtc_server")})
         self.proxy = self.start()
         self.srt, self.webrtc = (net.split_address(self.proxy.ready_event[k]) for k in ("srt", "webrtc"))
 

@@ -30,6 +30,14 @@ ANY_PORTS = ["--rtmp-server", "127.0.0.1:0", "--http-server", "127.0.0.1:0", "--
              "--webrtc-server", "127.0.0.1:0", "--srt-server", "127.0.0.1:0", "--system-api", "127.0.0.1:0"]
 
 
+def ports(**fixed):
+    """The same, but for those that are given: ports(srt_server="[::]:0")."""
+    out = list(ANY_PORTS)
+    for name, value in fixed.items():
+        out[out.index("--" + name.replace("_", "-")) + 1] = value
+    return out
+
+
 def flags(options):
     """{"play_wait": "1s"} → ["--play-wait", "1s"]."""
     out = []
